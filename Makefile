@@ -1,0 +1,118 @@
+# ploop: disks of containers and VMs in user space
+#
+#   make help            the targets
+#   FLAVOR=release|debug|asan|tsan|fuzz|cov   what to build (default release), in $(BUILD)
+#   BUILD=build/$(FLAVOR)                     where
+#   V=1                  show the commands
+#   PREFIX=/usr/local DESTDIR=                where `make install` puts things
+#   T=glob               which tests `make check` runs
+#   STRICT=1             a skipped test fails the run
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+VERSION := 0.1.0
+FLAVOR ?= release
+BUILD ?= build/$(FLAVOR)
+PREFIX ?= /usr/local
+LIBEXECDIR ?= $(PREFIX)/libexec/ploop
+MULTIARCH := $(shell gcc -print-multiarch 2>/dev/null)
+LIBDIR ?= $(PREFIX)/lib$(if $(MULTIARCH),/$(MULTIARCH))
+Q := $(if $(V),,@)
+
+CC := $(if $(filter fuzz,$(FLAVOR)),clang,gcc)
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Werror=implicit-function-declaration \
+	-Wno-unused-parameter -Wformat=2
+CFLAGS_release := -O2 -g
+CFLAGS_debug := -O0 -g -DPLOOP_PARANOID
+CFLAGS_asan := -O1 -g -DPLOOP_PARANOID -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_tsan := -O1 -g -DPLOOP_PARANOID -fsanitize=thread
+CFLAGS_fuzz := -O1 -g -DPLOOP_PARANOID -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+CFLAGS_cov := -O0 -g --coverage -DPLOOP_PARANOID
+LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_tsan := -fsanitize=thread
+LDFLAGS_fuzz := -fsanitize=address,undefined
+LDFLAGS_cov := --coverage
+
+XML_CFLAGS = $(shell pkg-config --cflags libxml-2.0)
+FUSE_CFLAGS = $(shell pkg-config --cflags fuse3)
+CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DPLOOP_VERSION='"$(VERSION)"' -DPLOOP_LIBEXECDIR='"$(LIBEXECDIR)"' \
+	-Iinclude -I. -MMD -MP
+CFLAGS := -std=gnu11 $(CFLAGS_$(FLAVOR)) $(WARN) -fPIC -fvisibility=hidden -pthread $(CFLAGS_EXTRA)
+LDFLAGS := $(LDFLAGS_$(FLAVOR)) -pthread $(LDFLAGS_EXTRA)
+
+# ---- archives: one per folder; the arrow of knowledge is checked by `make tidy`
+srcs = $(wildcard $(1)/*.c)
+objs = $(patsubst %.c,$(BUILD)/%.o,$(1))
+
+LAYOUT_OBJS := $(call objs,$(call srcs,layout))
+ENGINE_OBJS := $(call objs,$(call srcs,ploop))
+SERVE_OBJS := $(call objs,$(filter-out kmod-free/%_main.c,$(call srcs,kmod-free)))
+CLI_OBJS := $(call objs,$(call srcs,cli))
+
+ARCHIVES := $(BUILD)/liblayout.a $(BUILD)/libengine.a $(BUILD)/libserve.a
+PROGRAMS := $(BUILD)/ploop $(BUILD)/ploop-server $(BUILD)/ploop-holder
+SHLIB := $(BUILD)/libploop-core.so.0
+
+ENGINE_LIBS := -luring -lcrypto -lxml2 -luuid
+SERVE_LIBS := -lfuse3 -lssl
+CLI_LIBS := -ljson-c -lblkid -lmount
+
+all: $(PROGRAMS) $(SHLIB) ## build everything
+
+$(BUILD)/liblayout.a: $(LAYOUT_OBJS)
+$(BUILD)/libengine.a: $(ENGINE_OBJS)
+$(BUILD)/libserve.a: $(SERVE_OBJS)
+$(ARCHIVES):
+	@echo "  AR    $@"
+	$(Q)rm -f $@; ar rcs $@ $^
+
+$(BUILD)/ploop: $(CLI_OBJS) $(ARCHIVES)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(CLI_OBJS) $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(CLI_LIBS) $(SERVE_LIBS) $(ENGINE_LIBS)
+
+$(BUILD)/ploop-server: $(BUILD)/kmod-free/server_main.o $(ARCHIVES)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(SERVE_LIBS) $(ENGINE_LIBS)
+
+$(BUILD)/ploop-holder: $(BUILD)/kmod-free/holder_main.o
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $<
+
+$(SHLIB): $(ENGINE_OBJS) $(LAYOUT_OBJS) ploop/libploop-core.map
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libploop-core.so.0 -Wl,--version-script=ploop/libploop-core.map -o $@ $(ENGINE_OBJS) $(LAYOUT_OBJS) -Wl,--as-needed $(ENGINE_LIBS)
+
+$(BUILD)/layout/descriptor.o: CPPFLAGS += $(XML_CFLAGS)
+$(BUILD)/kmod-free/fuse%.o: CPPFLAGS += $(FUSE_CFLAGS)
+
+$(BUILD)/%.o: %.c
+	@echo "  CC    $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# ---- tests: a unit test links only the archives below the folder it tests
+UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c tests/crash/*.c tests/nbd/*.c))
+SUPPORT_OBJS := $(call objs,$(call srcs,tests/support))
+unit-tests: $(UNIT_TESTS) ## build the unit tests
+
+$(BUILD)/tests/unit/layout_%: $(BUILD)/tests/unit/layout_%.o $(BUILD)/liblayout.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/liblayout.a -lcriterion -lxml2 -lcrypto
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_OBJS) $(ARCHIVES)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(SUPPORT_OBJS) $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -lcriterion -Wl,--as-needed -lnbd $(SERVE_LIBS) $(ENGINE_LIBS)
+
+.SECONDARY:
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this text
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+.PHONY: all unit-tests clean help

@@ -1,0 +1,360 @@
+/* ploop.h — the one door of the engine: disks of containers and VMs in the ploop image format.
+ *
+ * Conventions, for every function here unless it says otherwise
+ *   - returns 0 (or a count) or a negative errno; results go out by pointer and are untouched on failure;
+ *   - the sentence that explains a failure is pl_error(), per thread, until the next failing call;
+ *   - sizes and offsets are bytes, times are nanoseconds; names say so;
+ *   - an option struct begins with its own size; zero in a field means the default, so it can grow;
+ *   - nothing prints, exits, installs handlers or starts threads unasked; no callback runs under a lock;
+ *   - a loop and everything opened on it belong to one thread.
+ *
+ * Durability words: "accepted" is in our memory, "written" survives the death of our process, "durable" survives
+ * power loss. The numbered rules D1…D10 are in ploop/README.md.
+ *
+ * Error codes: EUCLEAN metadata is damaged · EMEDIUMTYPE not our format · EOPNOTSUPP unknown version or feature ·
+ * EBUSY in use · ESTALE chain changed under us · EIO storage failed · EINVAL the caller is wrong · EROFS read-only.
+ */
+#ifndef PLOOP_H
+#define PLOOP_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define PL_API __attribute__((visibility("default")))
+#define PL_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#define PL_API
+#define PL_PRINTF(f, a)
+#endif
+
+/* ------------------------------------------------------------------ errors and log ---------------------------- */
+
+/* The sentence of the last failure on this thread; "" when there was none. Valid until the next failing call. */
+PL_API const char *pl_error(void);
+
+/* Set the sentence and return @err (a negative errno), so that one can write: return pl_fail(-EINVAL, "…", …). */
+PL_API int pl_fail(int err, const char *fmt, ...) PL_PRINTF(2, 3);
+
+/* Put "context: " in front of the sentence on its way up and return @err. */
+PL_API int pl_wrap(int err, const char *fmt, ...) PL_PRINTF(2, 3);
+
+PL_API void pl_error_clear(void);
+
+enum pl_log_level { PL_LOG_ERROR, PL_LOG_WARN, PL_LOG_INFO, PL_LOG_DEBUG };
+
+/* @line is one line without newline, "key=value" words after the message; valid during the call. */
+typedef void pl_log_fn(void *arg, enum pl_log_level level, const char *category, const char *line);
+
+/* Where lines go (default: nowhere) and how far down. @categories: comma list for PL_LOG_DEBUG lines, NULL for all.
+ * Process-wide; call before other threads run. */
+PL_API void pl_log_set(pl_log_fn *fn, void *arg, enum pl_log_level max, const char *categories);
+PL_API void pl_log(enum pl_log_level level, const char *category, const char *fmt, ...) PL_PRINTF(3, 4);
+
+/* ------------------------------------------------------------------ loop -------------------------------------- */
+
+struct pl_loop;
+
+enum pl_backend { PL_BACKEND_AUTO, PL_BACKEND_URING, PL_BACKEND_PLAIN };
+
+struct pl_loop_options {
+	size_t size;
+	enum pl_backend backend; /* AUTO: io_uring when the kernel lets us, else threads */
+	uint32_t depth;          /* operations in flight; default 512 */
+};
+
+/* -ENOMEM; with PL_BACKEND_URING the errno of io_uring_setup. */
+PL_API int pl_loop_new(const struct pl_loop_options *options, struct pl_loop **out);
+/* Nothing may be in flight. */
+PL_API void pl_loop_free(struct pl_loop *loop);
+PL_API enum pl_backend pl_loop_backend(const struct pl_loop *loop);
+PL_API uint64_t pl_now_ns(void); /* monotonic */
+
+/* One operation of the kernel, embedded in whatever waits for it. The submitter owns the memory and keeps it, and
+ * @buf, until @done has been called; @done is called once per submit, from the loop, never from inside the submit. */
+enum pl_io_kind {
+	PL_IO_READ,      /* fd buf length offset (offset UINT64_MAX: not seekable) */
+	PL_IO_WRITE,     /* same; flag PL_IO_DSYNC: durable on completion */
+	PL_IO_FDATASYNC, /* fd */
+	PL_IO_FALLOCATE, /* fd offset length arg=mode */
+	PL_IO_RECV,      /* fd buf length arg=MSG_ flags */
+	PL_IO_SENDMSG,   /* fd buf=struct msghdr * arg=MSG_ flags */
+	PL_IO_POLL,      /* fd arg=POLL mask, once; res is the mask seen */
+};
+#define PL_IO_DSYNC 0x1
+#define PL_IO_NO_BUFFER UINT16_MAX
+
+struct pl_io {
+	void (*done)(struct pl_io *io);
+	struct pl_io *next; /* the loop's */
+	int32_t res;        /* count or negative errno */
+	int32_t fd;
+	uint8_t kind;
+	uint8_t flags;
+	uint16_t buf_index; /* registered buffer that holds @buf, or PL_IO_NO_BUFFER */
+	uint32_t arg;
+	void *buf;
+	uint64_t length;
+	uint64_t offset;
+};
+
+PL_API void pl_loop_submit(struct pl_loop *loop, struct pl_io *io);
+/* Complete @io with @res from the loop, soon: for those who implement an operation without the kernel. */
+PL_API void pl_loop_complete(struct pl_loop *loop, struct pl_io *io, int32_t res);
+/* Ask for an early end; @done still comes, with -ECANCELED or the real result. */
+PL_API void pl_loop_cancel(struct pl_loop *loop, struct pl_io *io);
+/* Hand what was submitted to the kernel now rather than at the end of this turn. */
+PL_API void pl_loop_kick(struct pl_loop *loop);
+
+struct pl_timer {
+	void (*fire)(struct pl_timer *timer);
+	struct pl_timer *next; /* the loop's */
+	uint64_t deadline_ns;  /* 0: stopped */
+};
+PL_API void pl_timer_start(struct pl_loop *loop, struct pl_timer *timer, uint64_t delay_ns);
+PL_API void pl_timer_stop(struct pl_loop *loop, struct pl_timer *timer);
+
+/* Called once per turn before the loop sleeps: the place for what is cheaper in batches. */
+struct pl_hook {
+	void (*run)(struct pl_hook *hook);
+	struct pl_hook *next; /* the loop's */
+};
+PL_API void pl_loop_add_hook(struct pl_loop *loop, struct pl_hook *hook);
+PL_API void pl_loop_remove_hook(struct pl_loop *loop, struct pl_hook *hook);
+
+/* One turn: submit, wait for at least one event if @wait, run what completed. */
+PL_API int pl_loop_step(struct pl_loop *loop, bool wait);
+/* Turns until pl_loop_stop(). */
+PL_API int pl_loop_run(struct pl_loop *loop);
+PL_API void pl_loop_stop(struct pl_loop *loop);
+
+/* Payload memory: page-aligned, registered with the ring where possible, a bounded amount per loop. Released to the
+ * system when idle. */
+struct pl_buf {
+	void *data;
+	uint32_t size_bytes;
+	uint16_t index; /* for pl_io.buf_index and pl_req.buf_index */
+	uint16_t class_id;
+	struct pl_buf *next; /* the pool's */
+};
+#define PL_BUF_MAX_BYTES (32u << 20)
+/* NULL when the pool is exhausted: try again after a pl_buf_put(). @bytes ≤ PL_BUF_MAX_BYTES. */
+PL_API struct pl_buf *pl_buf_get(struct pl_loop *loop, uint32_t bytes);
+PL_API void pl_buf_put(struct pl_loop *loop, struct pl_buf *buf);
+
+/* ------------------------------------------------------------------ images ------------------------------------ */
+
+#define PL_GUID_TEXT 38 /* {8-4-4-4-12} */
+#define PL_MAX_CHAIN 253
+
+enum pl_format { PL_FORMAT_PLOOP, PL_FORMAT_RAW };
+
+/* One image file. D9: beneath @dir_fd no symlink and no ".." is followed; with dir_fd < 0 @path was named by the
+ * operator and is opened as it is. */
+struct pl_image_ref {
+	const char *path; /* for messages, and for opening when dir_fd < 0 */
+	const char *name; /* relative to dir_fd */
+	int dir_fd;
+	enum pl_format format;
+	char guid[PL_GUID_TEXT + 1]; /* "" when the image is on its own */
+};
+
+struct pl_chain_spec {
+	size_t size;
+	const struct pl_image_ref *images; /* base first */
+	size_t count;
+	uint32_t cluster_sectors; /* of the descriptor; needed with a raw base, else 0 or what the images must have */
+	uint64_t size_sectors;    /* of the descriptor; used for a lone raw image */
+	bool preallocated;        /* discard keeps the space */
+};
+
+/* Open one image file for bytes (not a disk): D9 applies. @flags: O_RDONLY or O_RDWR, O_DIRECT… -errno, sentence. */
+PL_API int pl_image_open_fd(const struct pl_image_ref *ref, int flags);
+
+struct pl_image_info { /* the header, decoded */
+	uint32_t version;
+	uint32_t cluster_sectors;
+	uint64_t size_sectors;
+	uint32_t bat_entries;
+	uint32_t first_block_sectors;
+	uint32_t heads, cylinders;
+	uint32_t in_use; /* the raw marker value */
+	uint32_t flags;
+	uint64_t ext_sectors;
+	uint64_t file_bytes, allocated_bytes;
+};
+PL_API int pl_image_info(const struct pl_image_ref *ref, struct pl_image_info *out);
+
+enum pl_image_mode { PL_MODE_EXPANDED, PL_MODE_PREALLOCATED, PL_MODE_RAW };
+
+struct pl_create_options {
+	size_t size;
+	uint64_t size_sectors;    /* rounded up to a cluster */
+	uint32_t cluster_sectors; /* default 2048 */
+	uint32_t version;         /* default 2 */
+	enum pl_image_mode mode;
+	bool sparse; /* raw only: a hole instead of zeros */
+};
+/* Create an image file, exclusively, mode 0600; durable on return. On failure nothing is left. */
+PL_API int pl_image_create(const char *path, const struct pl_create_options *options);
+
+/* ------------------------------------------------------------------ check ------------------------------------- */
+
+enum pl_check_flags {
+	PL_CHECK_FORCE = 1,      /* scan even when cleanly closed; repair soft findings */
+	PL_CHECK_HARD_FORCE = 2, /* and zero entries whose data is lost */
+	PL_CHECK_DUPLICATES = 4,
+	PL_CHECK_READONLY = 8,
+	PL_CHECK_DROP_IN_USE = 16,
+	PL_CHECK_REPAIR_SPARSE = 32,
+	PL_CHECK_LIVE = 64, /* another process writes it: read-only, re-read the length once */
+};
+
+enum pl_verdict { PL_VERDICT_NONE, PL_VERDICT_FIXED, PL_VERDICT_IGNORED, PL_VERDICT_SKIPPED, PL_VERDICT_FATAL };
+
+struct pl_finding {
+	const char *id;    /* stable name, e.g. "bat-beyond-file" */
+	const char *text;  /* one sentence with its numbers */
+	enum pl_verdict verdict;
+	bool is_error;     /* belongs on stderr */
+};
+
+struct pl_check_options {
+	size_t size;
+	uint32_t flags;
+	uint32_t cluster_sectors; /* raw: required. Else 0, or what the header must say (the descriptor's) */
+	void (*on_finding)(void *arg, const struct pl_finding *finding);
+	void (*on_progress)(void *arg, uint64_t done, uint64_t total);
+	void *arg;
+};
+/* Check (and repair) one image that nobody has open. Returns 0 when the image may be used, else the negative errno of
+ * the worst finding: -EUCLEAN damaged · -EMEDIUMTYPE not ploop · -EBUSY in use, or version conversion unfinished
+ * (the finding says which) · -EIO. Repairs are durable on return. *@exit_code gets the stock tool's code. */
+PL_API int pl_image_check(const struct pl_image_ref *ref, const struct pl_check_options *options, int *exit_code);
+
+/* ------------------------------------------------------------------ bundles ----------------------------------- */
+
+struct pl_bundle; /* a parsed DiskDescriptor.xml and the folder that holds it */
+
+struct pl_bundle_options {
+	size_t size;
+	const char *const *outside; /* NULL-terminated: files outside the folder that the operator allows */
+};
+/* @path: DiskDescriptor.xml or its folder. -ENOENT · -EUCLEAN not valid · -EOPNOTSUPP · -ELOOP cycle of GUIDs. */
+PL_API int pl_bundle_open(const char *path, const struct pl_bundle_options *options, struct pl_bundle **out);
+PL_API void pl_bundle_close(struct pl_bundle *bundle);
+PL_API const char *pl_bundle_path(const struct pl_bundle *bundle); /* canonical path of the descriptor */
+
+struct pl_bundle_info {
+	uint64_t size_sectors;
+	uint32_t cluster_sectors;
+	enum pl_image_mode mode;
+	size_t image_count;
+	char top_guid[PL_GUID_TEXT + 1];
+	const char *key_id; /* NULL: not encrypted */
+};
+PL_API void pl_bundle_get_info(const struct pl_bundle *bundle, struct pl_bundle_info *out);
+/* The chain base..@guid (NULL: the top). What *@out points to belongs to the bundle and lives as long.
+ * -ENOENT: no such snapshot. */
+PL_API int pl_bundle_chain(struct pl_bundle *bundle, const char *guid, struct pl_chain_spec *out);
+/* Write DIR/DiskDescriptor.xml for a new single-image disk (also: restore-descriptor). D6; -EEXIST. */
+PL_API int pl_bundle_create(const char *dir, const char *image_name, enum pl_image_mode mode,
+			    uint32_t cluster_sectors, uint64_t size_sectors);
+
+/* ------------------------------------------------------------------ disks ------------------------------------- */
+
+struct pl_disk;
+
+enum pl_open_flags {
+	PL_OPEN_READONLY = 1,
+	PL_OPEN_PEEK = 2, /* with READONLY: take no lock, somebody may be writing; for looking only */
+};
+
+struct pl_open_options {
+	size_t size;
+	uint32_t flags;
+	uint32_t lock_wait_ms; /* D10: how long a dying owner may take; default 2000 */
+};
+
+/* Open a chain: checks every header and BAT, takes the locks, recovers what a crash left, takes over from a dead
+ * server's holder, marks the top in use (durable on return).
+ * -EBUSY in use by a live owner, who is named · -EUCLEAN · -EMEDIUMTYPE · -EOPNOTSUPP · -E2BIG map over budget. */
+PL_API int pl_disk_open(struct pl_loop *loop, const struct pl_chain_spec *chain, const struct pl_open_options *options,
+			struct pl_disk **out);
+
+/* Finish what is in flight, make all durable, give unused file space back, clear the marker (D7), unlock.
+ * On failure the disk is gone all the same and stays marked in use. */
+PL_API int pl_disk_close(struct pl_disk *disk);
+
+struct pl_disk_info {
+	uint64_t size_bytes;
+	uint32_t cluster_bytes;
+	uint32_t request_align_bytes; /* always 512: unaligned to the host's sectors costs a read */
+	uint32_t version;
+	uint32_t depth;
+	bool readonly;
+	bool survives; /* D2 holds: a holder keeps the state */
+	uint64_t allocated_clusters; /* of the top */
+};
+PL_API void pl_disk_get_info(const struct pl_disk *disk, struct pl_disk_info *out);
+
+enum pl_op { PL_READ, PL_WRITE, PL_FLUSH, PL_DISCARD, PL_WRITE_ZEROES };
+enum pl_req_flags {
+	PL_FUA = 1,       /* durable on completion */
+	PL_NO_HOLE = 2,   /* write zeroes: keep or take the space */
+	PL_FAST_ZERO = 4, /* write zeroes: -EOPNOTSUPP rather than as slow as writing */
+};
+
+/* One guest request. The caller owns it and the buffer until @done; offset and length are multiples of 512 inside
+ * the disk (the caller has checked). WRITE and zeroes are written on completion (D2), FLUSH makes all requests that
+ * completed before it was submitted durable (D1). res: 0 or negative errno, for PL_READ the buffer is then filled. */
+struct pl_req {
+	void (*done)(struct pl_req *req);
+	void *owner;
+	uint8_t op;
+	uint8_t flags;
+	uint16_t buf_index; /* registered buffer that holds @buf, or PL_IO_NO_BUFFER */
+	int32_t res;
+	uint64_t offset_bytes;
+	uint64_t length_bytes;
+	void *buf;
+	uint64_t engine[24]; /* the engine's */
+};
+PL_API void pl_submit(struct pl_disk *disk, struct pl_req *req);
+
+/* The same, waiting: each turns the loop until its request is done. */
+PL_API int pl_read(struct pl_disk *disk, void *buf, uint64_t length_bytes, uint64_t offset_bytes);
+PL_API int pl_write(struct pl_disk *disk, const void *buf, uint64_t length_bytes, uint64_t offset_bytes, uint32_t flags);
+PL_API int pl_flush(struct pl_disk *disk);
+PL_API int pl_discard(struct pl_disk *disk, uint64_t length_bytes, uint64_t offset_bytes);
+PL_API int pl_write_zeroes(struct pl_disk *disk, uint64_t length_bytes, uint64_t offset_bytes, uint32_t flags);
+
+enum pl_extent_flags { PL_EXTENT_HOLE = 1, PL_EXTENT_ZERO = 2 };
+struct pl_extent {
+	uint64_t length_bytes;
+	uint32_t flags;
+	uint32_t depth; /* 0: nowhere; 1: the top; 2: the delta below it … */
+};
+/* What lies at [offset, offset + length): up to @max extents, neighbours that agree are joined. Returns the count.
+ * Never blocks. */
+PL_API size_t pl_map(const struct pl_disk *disk, uint64_t offset_bytes, uint64_t length_bytes, struct pl_extent *out,
+		     size_t max);
+
+/* Print the recent events and counters of a disk, one line each. */
+PL_API void pl_disk_dump(const struct pl_disk *disk, void (*line)(void *arg, const char *text), void *arg);
+
+/* Directory for sockets and state of this user's servers, created 0700: /run/ploop, $XDG_RUNTIME_DIR/ploop or
+ * /tmp/ploop-UID (checked to be ours). */
+PL_API int pl_run_dir(char *out, size_t out_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
