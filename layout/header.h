@@ -13,6 +13,7 @@
 #define LAY_MAX_CLUSTER_SECTORS 131072u
 #define LAY_DEFAULT_CLUSTER_SECTORS 2048u
 
+#define LAY_IN_USE_OFFSET 44u /* of the marker in the header: 4 bytes */
 #define LAY_IN_USE 0x746F6E59u
 #define LAY_CLOSED_V20 0u
 #define LAY_CLOSED_V21 0x312E3276u
@@ -37,10 +38,15 @@ struct lay_header {
 
 enum lay_finding_id {
 	LAY_OK = 0,
-#define FINDING(id, name, severity, repair, sentence) LAY_F_##id,
+#define FINDING(id, name, severity, repair, ...) LAY_F_##id,
 #include "findings.def"
 #undef FINDING
 	LAY_FINDING_COUNT
+};
+
+/* The numbers of a finding's sentence; findings.def says what each means. */
+struct lay_fault {
+	uint64_t index, value, limit;
 };
 
 /* Bytes to struct. LAY_OK, or LAY_F_SIGNATURE when the first 16 bytes are not ours; nothing else is judged here. */
@@ -52,9 +58,13 @@ void lay_header_encode(const struct lay_header *h, uint8_t bytes[LAY_HEADER_BYTE
  * sentence. Accepts what QEMU writes (size not a cluster multiple). */
 enum lay_finding_id lay_header_check(const struct lay_header *h, uint64_t file_bytes, uint64_t *value, uint64_t *limit);
 
-/* The header of a new image. LAY_OK, or LAY_F_SIZE_LIMIT when version or cluster cannot address @size_sectors. */
+/* The header of a new image with a valid cluster size; the size is rounded up to a cluster, marker, flags and extension
+ * are 0. LAY_OK, or LAY_F_SIZE_LIMIT when version or cluster cannot address @size_sectors. */
 enum lay_finding_id lay_header_compute(uint64_t size_sectors, uint32_t cluster_sectors, enum lay_version version,
 				       struct lay_header *out);
+
+/* A power of two from 64 to 131072 sectors. */
+bool lay_cluster_is_valid(uint32_t cluster_sectors);
 
 /* Largest size in sectors a version and cluster can address, cut to a cluster multiple. */
 uint64_t lay_max_size_sectors(uint32_t cluster_sectors, enum lay_version version);
@@ -79,6 +89,12 @@ static inline uint32_t lay_guest_clusters(const struct lay_header *h)
 static inline uint32_t lay_header_clusters(const struct lay_header *h)
 {
 	return h->first_block_sectors / h->cluster_sectors;
+}
+
+/* Slots between header and first block: at least the guest clusters; those behind them must be 0. */
+static inline uint64_t lay_bat_slots(const struct lay_header *h)
+{
+	return (uint64_t)h->first_block_sectors * (SECTOR_BYTES / LAY_BAT_SLOT_BYTES) - LAY_HEADER_SLOTS;
 }
 
 /* Where the slot of a guest cluster is in the file. */
