@@ -1,0 +1,59 @@
+/* The one place that turns an errno and what was being done into an exit code. */
+#include "cli/exit_code.h"
+
+#include "base/units.h"
+
+#include <errno.h>
+
+/* When the errno says nothing more specific, the step decides. */
+static const int code_of_step[] = {
+	[CLI_AT_OTHER] = EXIT_SYS,
+	[CLI_AT_CREATE] = EXIT_CREAT,
+	[CLI_AT_OPEN] = EXIT_OPEN,
+	[CLI_AT_READ] = EXIT_READ,
+	[CLI_AT_WRITE] = EXIT_WRITE,
+	[CLI_AT_DESCRIPTOR] = EXIT_LOCK,
+	[CLI_AT_DESCRIPTOR_WRITE] = EXIT_DISKDESCR,
+	[CLI_AT_SNAPSHOT] = EXIT_NOSNAP,
+	[CLI_AT_DEVICE] = EXIT_DEVICE,
+	[CLI_AT_MOUNT] = EXIT_MOUNT,
+	[CLI_AT_UMOUNT] = EXIT_UMOUNT,
+	[CLI_AT_MKFS] = EXIT_MKFS,
+	[CLI_AT_FSCK] = EXIT_FSCK,
+};
+
+/* Steps whose one code covers every reason. */
+static int step_has_one_code(enum cli_step step)
+{
+	return step == CLI_AT_DESCRIPTOR || step == CLI_AT_MKFS || step == CLI_AT_FSCK;
+}
+
+int cli_exit_code(int err, enum cli_step step)
+{
+	if (err >= 0)
+		return err;
+	if (err == -ENOMEM)
+		return EXIT_MALLOC;
+	if (step_has_one_code(step))
+		return code_of_step[step];
+	switch (err) {
+	case -EUCLEAN:
+	case -EMEDIUMTYPE:
+	case -EOPNOTSUPP:
+	case -ELOOP:
+	case -ESTALE:
+	case -E2BIG:
+		return EXIT_PLOOPFMT;
+	case -EINVAL:
+	case -ERANGE:
+		return EXIT_PARAM;
+	case -EINTR:
+		return EXIT_SYS;
+	case -EBUSY:
+		return step == CLI_AT_MOUNT ? EXIT_MOUNT : step == CLI_AT_UMOUNT ? EXIT_UMOUNT_BUSY : EXIT_PLOOPINUSE;
+	case -EEXIST:
+		return step == CLI_AT_DESCRIPTOR_WRITE ? EXIT_EBUSY : EXIT_PARAM;
+	default:
+		return code_of_step[step];
+	}
+}
