@@ -2,11 +2,12 @@
 #
 #   make help            the targets
 #   FLAVOR=release|debug|asan|tsan|fuzz|cov   what to build (default release), in $(BUILD)
-#   BUILD=build/$(FLAVOR)                     where
+#   BUILD=build/$(FLAVOR)                     where; BUILD_ROOT=build holds all flavors side by side
 #   V=1                  show the commands
 #   PREFIX=/usr/local DESTDIR=                where `make install` puts things
 #   T=glob               which tests `make check` runs
 #   STRICT=1             a skipped test fails the run
+#   FUZZ_SECONDS=60      how long each fuzzer runs; F=name for one of them
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -15,7 +16,8 @@ MAKEFLAGS += --no-builtin-rules
 
 VERSION := 0.1.0
 FLAVOR ?= release
-BUILD ?= build/$(FLAVOR)
+BUILD_ROOT ?= build
+BUILD ?= $(BUILD_ROOT)/$(FLAVOR)
 PREFIX ?= /usr/local
 LIBEXECDIR ?= $(PREFIX)/libexec/ploop
 MULTIARCH := $(shell gcc -print-multiarch 2>/dev/null)
@@ -106,7 +108,66 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_OBJS) $(ARCHIVES)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(SUPPORT_OBJS) $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -lcriterion -Wl,--as-needed -lnbd $(SERVE_LIBS) $(ENGINE_LIBS)
 
+# Programs that carry a defect on purpose: the suite proves that it would see one.
+CANARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/canary/$(FLAVOR)_*.c))
+canaries: $(CANARIES)
+
+$(BUILD)/tests/canary/%: $(BUILD)/tests/canary/%.o
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -lcriterion
+
+FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/*.c))
+fuzzers: $(FUZZERS)
+
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(SUPPORT_OBJS) $(ARCHIVES)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(SUPPORT_OBJS) $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(SERVE_LIBS) $(ENGINE_LIBS)
+
 .SECONDARY:
+
+export BUILD_ROOT T STRICT FUZZ_SECONDS JOBS KEEP
+
+check: ## every test: unit, command line, NBD, mount, crash, sanitizers, fuzzers, tidy
+	@tests/run-tests
+
+asan: ## the tests under AddressSanitizer, LeakSanitizer and UBSan
+	@T='asan/*' tests/run-tests
+
+tsan: ## the tests of what uses threads, under ThreadSanitizer
+	@T='tsan/*' tests/run-tests
+
+fuzz: ## the fuzzers: FUZZ_SECONDS=3600 F=layout
+	@T='fuzz/$(or $(F),*)' tests/run-tests
+
+tidy: ## taste and architecture: who includes whom, exports, lengths, banned calls
+	@T='tidy/*' tests/run-tests
+
+owed: ## the debts, as the sources state them
+	@grep -rn --include='*.[ch]' --include='*.sh' 'OWED:' $(SOURCE_DIRS) || echo 'No debts.'
+
+bench: $(PROGRAMS) ## the figures of the README, against their peers: BENCH='--quick --job randread-qd32'
+	@BUILD=$(BUILD) bench/run.py $(BENCH)
+
+demo: $(PROGRAMS) ## a container disk at work
+	@BUILD=$(abspath $(BUILD)) demo/demo.sh
+
+# ---- packages, by their Debian names
+BUILD_PACKAGES := gcc libc6-dev make pkg-config perl liburing-dev libssl-dev libxml2-dev uuid-dev libfuse3-dev libjson-c-dev \
+	libblkid-dev libmount-dev e2fsprogs
+PEER_PACKAGES := libcriterion-dev libnbd-dev libnbd-bin qemu-utils nbdkit fio fuse3 xfsprogs busybox-static mmdebstrap \
+	debootstrap gdisk parted gnutls-bin libxml2-utils jq python3 g++ clang libclang-rt-dev
+deps: ## install the packages that are missing: to build, and to test with
+	@packaging/apt-install $(BUILD_PACKAGES) --optional $(PEER_PACKAGES)
+
+# ---- install
+INSTALLED_DIRS = sbin=$(PREFIX)/sbin libexec=$(LIBEXECDIR) lib=$(LIBDIR) include=$(PREFIX)/include share=$(PREFIX)/share
+install: all man ## put everything in place: PREFIX=/usr DESTDIR=/some/where
+	@BUILD=$(BUILD) VERSION=$(VERSION) DESTDIR=$(DESTDIR) packaging/install $(INSTALLED_DIRS)
+
+SOURCE_DIRS := include layout crypt ploop snapshot kmod-free cli tests bench
+
+compile_commands: ## compile_commands.json for editors
+	@$(MAKE) --no-print-directory -Bn V=1 all | packaging/compile-commands >compile_commands.json
 
 clean: ## remove build/
 	rm -rf build
@@ -115,4 +176,4 @@ help: ## this text
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all unit-tests clean help
+.PHONY: all unit-tests canaries fuzzers check asan tsan fuzz tidy owed bench demo deps install compile_commands clean help
