@@ -1,12 +1,17 @@
 /* Every text about a command is made from its table. */
 #include "cli/help.h"
 
+#include "cli/filesystem.h"
+
 #include <string.h>
 
 void help_print_version(void)
 {
 	printf("ploop %s\n", PLOOP_VERSION);
 	printf("image formats: ploop v1 v2, raw\n");
+	printf("file systems:");
+	filesystem_print_available(stdout);
+	printf("\n");
 }
 
 void help_print_overview(FILE *out)

@@ -79,7 +79,7 @@ static int run_group(const struct cli_command *group, const char *path, int argc
 	const char *word = argc > 1 ? argv[1] : "";
 	const struct cli_command *child = find_child(group, word);
 	if (child) {
-		char child_path[128];
+		char child_path[192];
 		snprintf(child_path, sizeof(child_path), "%s %s", path, child->name);
 		return run_command(child, child_path, argc - 1, argv + 1);
 	}

@@ -1,11 +1,13 @@
 /* One child at a time; both its outputs end in one pipe, of which the last line is remembered. */
 #include "cli/program.h"
 
+#include "cli/interrupt.h"
 #include "ploop.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,9 +65,14 @@ static void read_last_line(int fd, char *last, size_t last_bytes)
 static int wait_for(pid_t pid, const char *name, const char *last_line)
 {
 	int status;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
+	if (interrupt_seen())
+		kill(pid, SIGTERM);
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno == EINTR)
+			kill(pid, SIGTERM);
+		else
 			return pl_fail(-errno, "wait for %s: %s", name, strerror(errno));
+	}
 	if (WIFSIGNALED(status))
 		return pl_fail(-EINTR, "%s was killed by signal %d", name, WTERMSIG(status));
 	if (WEXITSTATUS(status) != 0)
