@@ -2,7 +2,7 @@
  *
  * A file beneath a bundle's folder is reached without a symlink, a ".." or a magic link, and must be a regular file.
  * A file that the operator named is opened as it is and may also be a block device. */
-#include "ploop.h"
+#include "ploop/image_fd.h"
 
 #include "base/cleanup.h"
 
@@ -11,7 +11,6 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 /* What openat2() with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS does, one component at a time. */
@@ -95,24 +94,26 @@ static const char *kind_of(mode_t mode)
 	}
 }
 
-static int judge_type(const struct pl_image_ref *ref, int fd)
+static int judge_type(const struct pl_image_ref *ref, int fd, struct stat *st)
 {
-	struct stat st;
-	if (fstat(fd, &st))
+	if (fstat(fd, st))
 		return pl_fail(-errno, "stat %s: %s", ref->path, strerror(errno));
-	if (S_ISREG(st.st_mode) || (ref->dir_fd < 0 && S_ISBLK(st.st_mode)))
+	if (S_ISREG(st->st_mode) || (ref->dir_fd < 0 && S_ISBLK(st->st_mode)))
 		return 0;
-	return pl_fail(S_ISDIR(st.st_mode) ? -EISDIR : -EMEDIUMTYPE, "open %s: it is %s, not a regular file", ref->path,
-		       kind_of(st.st_mode));
+	return pl_fail(S_ISDIR(st->st_mode) ? -EISDIR : -EMEDIUMTYPE, "open %s: it is %s, not a regular file",
+		       ref->path, kind_of(st->st_mode));
+}
+
+int image_look(const struct pl_image_ref *ref, struct stat *st)
+{
+	autofd int fd = open_ref(ref, O_PATH);
+	return fd < 0 ? refuse_open(ref, fd) : judge_type(ref, fd, st);
 }
 
 int pl_image_open_fd(const struct pl_image_ref *ref, int flags)
 {
-	/* Look before opening: opening a device can already act on it. */
-	autofd int look = open_ref(ref, O_PATH);
-	if (look < 0)
-		return refuse_open(ref, look);
-	int r = judge_type(ref, look);
+	struct stat st;
+	int r = image_look(ref, &st); /* before opening: opening a device can already act on it */
 	if (r)
 		return r;
 
@@ -121,7 +122,7 @@ int pl_image_open_fd(const struct pl_image_ref *ref, int flags)
 	autofd int fd = open_ref(ref, flags | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return refuse_open(ref, fd);
-	r = judge_type(ref, fd);
+	r = judge_type(ref, fd, &st);
 	if (r)
 		return r;
 

@@ -1,0 +1,39 @@
+/* A bundle from inside: the descriptor with its folder, and how it is replaced on disk. */
+#ifndef PLOOP_BUNDLE_H
+#define PLOOP_BUNDLE_H
+
+#include "ploop.h"
+
+#include "layout/descriptor.h"
+
+struct bundle_chain { /* what pl_bundle_chain() gave out */
+	struct bundle_chain *next;
+	struct pl_image_ref images[];
+};
+
+struct pl_bundle {
+	char *path;    /* canonical, of the descriptor */
+	char *folder;  /* the same without its name */
+	int folder_fd; /* O_PATH */
+	struct lay_desc desc;
+	struct pl_image_ref *images; /* one per desc.nodes[], same order; path and name are owned */
+	struct bundle_chain *chains;
+};
+
+/* Fill @b->images: find the file of each node and apply D9. -EXDEV a file outside the folder that is not among
+ * @outside (NULL-terminated, may be NULL) · -EUCLEAN two images are one file, or one is the descriptor · -EISDIR,
+ * -EMEDIUMTYPE not a regular file. A file that does not exist is no error here. */
+int bundle_locate(struct pl_bundle *b, const char *const *outside);
+
+/* @file as a name below @folder (absolute): slashes and "." dropped, an absolute path made relative. malloc'ed.
+ * -EXDEV: it is not below, or has a "..". */
+int bundle_name_below(const char *folder, const char *file, char **out);
+
+enum bundle_store_how { BUNDLE_REPLACE, BUNDLE_CREATE };
+
+/* D6: put @desc in place of the folder's descriptor. Its top is named TOPDELTA from then on, also on failure. Durable
+ * on return; on failure the old one stands. @path is the folder's, for messages. BUNDLE_CREATE: -EEXIST when there is
+ * one. -EBUSY somebody else is storing · -EINVAL @desc would not be readable. */
+int bundle_store(int folder_fd, const char *path, struct lay_desc *desc, enum bundle_store_how how);
+
+#endif
