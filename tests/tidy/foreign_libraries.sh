@@ -1,0 +1,39 @@
+#!/bin/bash
+# A foreign library is known to the files of one row, so that replacing it is the work of one place.
+set -fuo pipefail
+cd "$SRC"
+
+# header: files that may include it
+rows='
+liburing.h          ploop/loop_uring.c
+libxml/             layout/descriptor*
+openssl/evp.h       layout/ext_md5.c crypt/cipher_openssl.c
+openssl/            kmod-free/*tls*
+fuse_lowlevel.h     kmod-free/fuse*
+fuse.h              kmod-free/fuse*
+linux/fuse.h        kmod-free/fuse*
+json-c/             cli/output*.c
+blkid/              cli/*
+libmount/           cli/mount_table.c kmod-free/mount_table.c
+uuid/               cli/guid.c ploop/guid.c
+libdevmapper.h      kmod-free/dm.c
+netlink/            kmod-free/nbdk_netlink.c
+linux/loop.h        kmod-free/loop*.c
+pthread.h           ploop/loop_plain.c ploop/error.c ploop/log.c
+'
+bad=0
+while IFS=: read -r file line text; do
+	name=${text#*<}
+	name=${name%%>*}
+	known=
+	while read -r header files; do
+		[[ -n $header && ($name == "$header" || $header == */ && $name == "$header"*) ]] || continue
+		known=1
+		for glob in $files; do
+			# shellcheck disable=SC2053 # a glob on purpose
+			[[ $file == $glob ]] && continue 3
+		done
+	done <<<"$rows"
+	[ -z "$known" ] || { echo "$file:$line: <$name> does not belong here" && bad=1; }
+done < <(grep -rn '^# *include *<' include layout crypt ploop snapshot kmod-free cli --include='*.[ch]')
+exit $bad
