@@ -4,6 +4,7 @@
 
 #include "cli/console.h"
 #include "cli/interrupt.h"
+#include "cli/with_disk.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "layout/gpt.h"
@@ -12,9 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-
-DEFINE_AUTO(struct pl_loop *, loop, pl_loop_free, NULL)
-#define autoloop __attribute__((cleanup(loop_autop)))
 
 #define COPY_MAX_BYTES (4 * MIB)
 #define COPY_BUFFER_ALIGN 4096u
@@ -161,39 +159,34 @@ static int write_partition_table(struct pl_disk *disk, uint64_t size_sectors, co
 	return r;
 }
 
-static int write_contents(struct pl_disk *disk, int fd, const struct fill_options *o, const struct lay_partition *part)
+/* What write_contents() puts into the open disk. */
+struct contents {
+	const struct fill_options *options;
+	struct lay_partition partition;
+	int fd; /* the file system */
+};
+
+static int write_contents(struct pl_disk *disk, void *arg)
 {
-	int r = o->partition ? write_partition_table(disk, o->size_sectors, part) : 0;
+	const struct contents *c = arg;
+	const struct fill_options *o = c->options;
+	int r = o->partition ? write_partition_table(disk, o->size_sectors, &c->partition) : 0;
 	if (r == 0)
-		r = copy_data(fd, part->sectors * SECTOR_BYTES, disk, part->first_sector * SECTOR_BYTES,
+		r = copy_data(c->fd, c->partition.sectors * SECTOR_BYTES, disk, c->partition.first_sector * SECTOR_BYTES,
 			      MIN(o->cluster_sectors * (uint64_t)SECTOR_BYTES, COPY_MAX_BYTES));
 	return r;
 }
 
 int fill_disk(const struct pl_chain_spec *chain, const struct fill_options *o)
 {
-	struct lay_partition part;
-	int r = place(o, &part) ? 0 : fill_check(o);
+	struct contents contents = {.options = o};
+	int r = place(o, &contents.partition) ? 0 : fill_check(o);
 	if (r < 0)
 		return r;
 	autofd int fd = -1;
-	r = make_in_temporary(chain->images[0].path, part.sectors * SECTOR_BYTES, &o->filesystem, &fd);
+	r = make_in_temporary(chain->images[0].path, contents.partition.sectors * SECTOR_BYTES, &o->filesystem, &fd);
 	if (r < 0)
 		return r;
-	autoloop struct pl_loop *loop = NULL;
-	r = pl_loop_new(&(struct pl_loop_options){.size = sizeof(struct pl_loop_options)}, &loop);
-	if (r < 0)
-		return r;
-	struct pl_disk *disk;
-	r = pl_disk_open(loop, chain, &(struct pl_open_options){.size = sizeof(struct pl_open_options)}, &disk);
-	if (r < 0)
-		return r;
-	r = write_contents(disk, fd, o, &part);
-	if (r < 0) {
-		char why[512];
-		snprintf(why, sizeof(why), "%s", pl_error());
-		pl_disk_close(disk);
-		return pl_fail(r, "%s", why);
-	}
-	return pl_disk_close(disk);
+	contents.fd = fd;
+	return with_disk(chain, 0, write_contents, &contents);
 }

@@ -1,0 +1,89 @@
+/* The header as it is on disk: nothing is judged. */
+#include "cli/debug.h"
+#include "cli/output.h"
+
+#include "base/cleanup.h"
+#include "layout/header.h"
+
+#include <string.h>
+
+struct header_row {
+	const char *signature, *in_use;
+	uint32_t type, version, heads, cylinders, cluster_sectors, bat_entries, marker, first_block_sectors, flags;
+	uint64_t size_sectors, ext_sectors, file_bytes;
+};
+
+static const struct out_column columns[] = {
+	OUT_TEXT("signature", "signature:      ", 0, "\n", struct header_row, signature),
+	OUT_U32("version", "version:        ", 0, "\n", struct header_row, version),
+	OUT_U32("type", "type:           ", 0, "\n", struct header_row, type),
+	OUT_U32("heads", "heads:          ", 0, "\n", struct header_row, heads),
+	OUT_U32("cylinders", "cylinders:      ", 0, "\n", struct header_row, cylinders),
+	OUT_U32("cluster_sectors", "cluster:        ", 0, " sectors\n", struct header_row, cluster_sectors),
+	OUT_U32("bat_entries", "BAT entries:    ", 0, "\n", struct header_row, bat_entries),
+	OUT_U64("size_sectors", "size:           ", 0, " sectors\n", struct header_row, size_sectors),
+	OUT_U32("marker", "marker:         ", 0, "", struct header_row, marker),
+	OUT_TEXT("state", " ", 0, "\n", struct header_row, in_use),
+	OUT_U32("first_block_sectors", "first block:    ", 0, " sectors\n", struct header_row, first_block_sectors),
+	OUT_U32("flags", "flags:          ", 0, "\n", struct header_row, flags),
+	OUT_U64("ext_sectors", "extension at:   ", 0, " sectors\n", struct header_row, ext_sectors),
+	OUT_U64("file_bytes", "file:           ", 0, " bytes\n", struct header_row, file_bytes),
+	OUT_END,
+};
+
+static const struct cli_option options[] = {
+	CLI_JSON(struct debug_args, json),
+	CLI_END,
+};
+
+static const char *marker_text(uint32_t marker)
+{
+	switch (marker) {
+	case LAY_IN_USE:
+		return "in use";
+	case LAY_CLOSED_V20:
+		return "closed";
+	case LAY_CLOSED_V21:
+		return "closed, with extension";
+	default:
+		return "unknown";
+	}
+}
+
+static int run(void *p, int argc, char **argv)
+{
+	const struct debug_args *args = p;
+	struct debug_image image;
+	int r = debug_open(argv[0], &image);
+	if (r < 0)
+		return r;
+	autofd int fd = image.fd;
+	uint8_t bytes[LAY_HEADER_BYTES];
+	if (pread(fd, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		return pl_fail(-EMEDIUMTYPE, "%s has %llu bytes, too short for a header", argv[0],
+			       (unsigned long long)image.file_bytes);
+	struct lay_header h;
+	if (lay_header_decode(bytes, &h) != LAY_OK)
+		return pl_fail(-EMEDIUMTYPE, "%s does not begin with the signature of a ploop image", argv[0]);
+	char signature[17] = "";
+	memcpy(signature, bytes, 16);
+	struct header_row row = {
+		signature, marker_text(h.in_use), h.type, h.version, h.heads, h.cylinders, h.cluster_sectors, h.bat_entries,
+		h.in_use, h.first_block_sectors, h.flags, h.size_sectors, h.ext_sectors, image.file_bytes,
+	};
+	struct out out;
+	out_begin(&out, args->json);
+	out_row(&out, columns, &row);
+	return out_end(&out);
+}
+
+const struct cli_command debug_header = {
+	.name = "header",
+	.summary = "Print the header of an image",
+	.synopsis = {"[--json] IMAGE"},
+	.options = options,
+	.args_bytes = sizeof(struct debug_args),
+	.min_words = 1,
+	.max_words = 1,
+	.run = run,
+};
