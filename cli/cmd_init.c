@@ -72,7 +72,7 @@ static int plan_names(struct plan *plan, const char *delta)
 	if (strlen(name) > NAME_MAX || name[0] == '/' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return pl_fail(-EINVAL, "%s is not the name of an image file", delta);
 	plan->image = delta;
-	strcpy(plan->name, name);
+	snprintf(plan->name, sizeof(plan->name), "%s", name);
 	if (!realpath(dirname(for_dir), plan->dir))
 		return pl_fail(-errno, "%s: %s", dirname(for_dir), strerror(errno));
 	return 0;

@@ -9,13 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct cli_command *const cli_commands[] = {
-#define COMMAND(name) &cmd_##name,
-#include "cli/commands.def"
-#undef COMMAND
-	NULL,
-};
-
 static const struct cli_command *find_command(const char *name)
 {
 	for (const struct cli_command *const *c = cli_commands; *c; c++) {

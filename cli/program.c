@@ -25,7 +25,7 @@ int program_find(const char *name, char path[PROGRAM_PATH_BYTES])
 			return 0;
 	}
 	if (strchr(name, '/') && access(name, X_OK) == 0 && strlen(name) < PROGRAM_PATH_BYTES) {
-		strcpy(path, name);
+		snprintf(path, PROGRAM_PATH_BYTES, "%s", name);
 		return 0;
 	}
 	return pl_fail(-ENOENT, "the program %s is not installed", name);
