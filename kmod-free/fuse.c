@@ -1,0 +1,210 @@
+/* The life of a FUSE export: slots, the turn from readable to served, the end.
+ *
+ * One poll is armed while slots are free; when it fires, requests are read until there are none. When all slots are
+ * taken nothing is polled, the kernel queues, and the first free slot goes on reading. */
+#include "kmod-free/fuse_export.h"
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/invariant.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define IDLE_NS (5 * NS_PER_S)
+
+static void slot_put(struct fuse_slot *s)
+{
+	struct fuse_export *e = s->export;
+	/* The last used is the next used: its memory is warm. */
+	s->node.next = e->free_slots.first;
+	if (!e->free_slots.first)
+		e->free_slots.last = &s->node.next;
+	e->free_slots.first = &s->node;
+}
+
+static struct fuse_slot *slot_get(struct fuse_export *e)
+{
+	struct qnode *n = queue_take(&e->free_slots);
+	return n ? container_of(n, struct fuse_slot, node) : NULL;
+}
+
+static void arm_poll(struct fuse_export *e)
+{
+	if (e->polling || e->gone || e->stopping)
+		return;
+	e->polling = true;
+	pl_loop_submit(e->loop, &e->poll);
+}
+
+static void end_when_gone(struct fuse_export *e)
+{
+	if (!e->gone || e->stopping || e->polling || e->in_flight)
+		return;
+	e->stopping = true; /* say it once */
+	if (e->unmounted)
+		e->unmounted(e->arg);
+}
+
+/* One request from the kernel into @s. 0: none now or never again. */
+static size_t read_request(struct fuse_export *e, struct fuse_slot *s)
+{
+	for (;;) {
+		ssize_t n = read(e->fd, s->payload - FUSE_REQUEST_HEAD, FUSE_REQUEST_HEAD + FUSE_PAYLOAD_BYTES);
+		if (n > 0)
+			return (size_t)n;
+		if (n < 0 && (errno == EINTR || errno == ENOENT)) /* ENOENT: it was interrupted meanwhile */
+			continue;
+		if (n == 0 || errno != EAGAIN) {
+			if (n < 0 && errno != ENODEV)
+				pl_log(PL_LOG_ERROR, "fuse", "/dev/fuse failed errno=%d", errno);
+			e->gone = true;
+		}
+		return 0;
+	}
+}
+
+static void serve_requests(struct fuse_export *e)
+{
+	while (!e->gone && !e->stopping) {
+		struct fuse_slot *s = slot_get(e);
+		if (!s)
+			return; /* fuse_slot_done() goes on */
+		size_t bytes = read_request(e, s);
+		if (bytes == 0) {
+			slot_put(s);
+			break;
+		}
+		e->served++;
+		e->in_flight++;
+		if (!fuse_request_start(s, bytes)) {
+			e->in_flight--;
+			slot_put(s);
+		}
+	}
+	arm_poll(e);
+}
+
+void fuse_slot_done(struct fuse_slot *s)
+{
+	struct fuse_export *e = s->export;
+	e->in_flight--;
+	slot_put(s);
+	if (!e->polling && !e->gone && !e->stopping)
+		serve_requests(e);
+	end_when_gone(e);
+}
+
+static void readable(struct pl_io *io)
+{
+	struct fuse_export *e = container_of(io, struct fuse_export, poll);
+	e->polling = false;
+	serve_requests(e);
+	end_when_gone(e);
+}
+
+/* Give the payload memory back to the system when nothing happened for a while. */
+static void idle_look(struct pl_timer *timer)
+{
+	struct fuse_export *e = container_of(timer, struct fuse_export, idle);
+	if (e->in_flight == 0 && e->served == e->served_at_last_look)
+		madvise(e->memory, (size_t)FUSE_SLOTS * FUSE_SLOT_BYTES, MADV_DONTNEED);
+	e->served_at_last_look = e->served;
+	pl_timer_start(e->loop, timer, IDLE_NS);
+}
+
+static int slots_init(struct fuse_export *e)
+{
+	size_t bytes = (size_t)FUSE_SLOTS * FUSE_SLOT_BYTES;
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory == MAP_FAILED)
+		return pl_fail(-ENOMEM, "no memory for %u FUSE requests", FUSE_SLOTS);
+	e->memory = memory;
+	/* Small requests touch two pages of a slot; huge pages would make that two megabytes. */
+	madvise(memory, bytes, MADV_NOHUGEPAGE);
+	madvise(memory, bytes, MADV_DONTFORK);
+	for (uint32_t i = FUSE_SLOTS; i-- > 0;) {
+		struct fuse_slot *s = &e->slots[i];
+		s->export = e;
+		s->payload = e->memory + (size_t)i * FUSE_SLOT_BYTES + FUSE_PAGE_BYTES;
+		slot_put(s);
+	}
+	return 0;
+}
+
+static int files_init(struct fuse_export *e, const struct fuse_export_options *o)
+{
+	struct pl_disk_info info;
+	pl_disk_get_info(e->disk, &info);
+	e->readonly = info.readonly;
+	e->files[FUSE_INO_DISK] = (struct fuse_file){FUSE_EXPORT_DISK, 0, info.size_bytes};
+	if (o->part_length_bytes == 0)
+		return 0;
+	if (!range_fits(o->part_offset_bytes, o->part_length_bytes, info.size_bytes) ||
+	    !is_aligned(o->part_offset_bytes | o->part_length_bytes, SECTOR_BYTES))
+		return pl_fail(-EINVAL, "the partition at %llu of %llu bytes does not lie on sectors of the disk, which has %llu",
+			       (unsigned long long)o->part_offset_bytes, (unsigned long long)o->part_length_bytes,
+			       (unsigned long long)info.size_bytes);
+	e->files[FUSE_INO_PART] = (struct fuse_file){FUSE_EXPORT_PART, o->part_offset_bytes, o->part_length_bytes};
+	return 0;
+}
+
+static void export_free(struct fuse_export *e)
+{
+	if (e->memory)
+		munmap(e->memory, (size_t)FUSE_SLOTS * FUSE_SLOT_BYTES);
+	free(e->mount_point);
+	free(e);
+}
+
+DEFINE_AUTO(struct fuse_export *, export, export_free, NULL)
+
+int fuse_export_start(struct pl_loop *loop, struct pl_disk *disk, const struct fuse_export_options *options,
+		      struct fuse_export **out)
+{
+	__attribute__((cleanup(export_autop))) struct fuse_export *e = calloc(1, sizeof(*e));
+	if (!e)
+		return pl_fail(-ENOMEM, "no memory for a FUSE export");
+	e->loop = loop;
+	e->disk = disk;
+	e->unmounted = options->unmounted;
+	e->arg = options->arg;
+	e->mount_point = strdup(options->mount_point);
+	if (!e->mount_point)
+		return pl_fail(-ENOMEM, "no memory for a FUSE export");
+	int r = files_init(e, options);
+	if (r == 0)
+		r = slots_init(e);
+	if (r == 0)
+		r = fuse_files_mount(e, options);
+	if (r < 0)
+		return r;
+	e->poll = (struct pl_io){.done = readable, .kind = PL_IO_POLL, .fd = e->fd, .arg = POLLIN};
+	e->idle.fire = idle_look;
+	pl_timer_start(loop, &e->idle, IDLE_NS);
+	arm_poll(e);
+	*out = export_steal(&e);
+	return 0;
+}
+
+int fuse_export_unmount(struct fuse_export *e)
+{
+	return e->gone ? 0 : fuse_files_unmount(e);
+}
+
+void fuse_export_stop(struct fuse_export *e)
+{
+	e->stopping = true;
+	if (e->polling)
+		pl_loop_cancel(e->loop, &e->poll);
+	while (e->polling || e->in_flight)
+		if (pl_loop_step(e->loop, true) < 0)
+			break;
+	pl_timer_stop(e->loop, &e->idle);
+	fuse_files_close(e);
+	export_free(e);
+}

@@ -1,0 +1,88 @@
+/* Inside the FUSE export.
+ *
+ *	/dev/fuse --read--> slot --+-- READ WRITE FSYNC FALLOCATE --> pl_req --> the disk --done--> write --> /dev/fuse
+ *	                           +-- OPEN FLUSH INTERRUPT: answered on the spot
+ *	                           +-- everything else: libfuse, which answers itself
+ *
+ *   fuse.c          life of an export: slots, reading, the end
+ *   fuse_request.c  what a request asks, and its reply; knows linux/fuse.h
+ *   fuse_session.c  mounting and the cold operations; the one file that knows libfuse
+ *
+ * A slot is a request with its memory:
+ *
+ *	            page boundary
+ *	 [ in_header | write_in ] [ payload: up to 1 MiB ] [ slack ]
+ *	                [ out_header ]
+ *
+ * A request is read to 80 bytes before the boundary, so the payload of a write lies aligned for O_DIRECT without a copy;
+ * a read puts its data at the boundary and its reply header right before, so the reply is one write(2). */
+#ifndef PLOOP_FUSE_EXPORT_H
+#define PLOOP_FUSE_EXPORT_H
+
+#include "base/list.h"
+#include "base/units.h"
+#include "kmod-free/fuse.h"
+
+#define FUSE_SLOTS         64u
+#define FUSE_PAYLOAD_BYTES (1u << 20)
+#define FUSE_PAGE_BYTES    4096u
+#define FUSE_SLOT_BYTES    (FUSE_PAGE_BYTES + FUSE_PAYLOAD_BYTES + FUSE_PAGE_BYTES)
+#define FUSE_REQUEST_HEAD  80u /* in_header and write_in */
+
+/* Inodes; 1 is the folder. */
+enum { FUSE_INO_ROOT = 1, FUSE_INO_DISK, FUSE_INO_PART, FUSE_INO_END };
+
+struct fuse_file {
+	const char *name; /* NULL: absent */
+	uint64_t offset_bytes, length_bytes; /* on the disk */
+};
+
+struct fuse_slot {
+	struct pl_req req;
+	struct qnode node; /* free or held */
+	struct fuse_export *export;
+	uint8_t *payload;
+	/* of the request being served */
+	uint64_t unique;
+	uint32_t opcode;
+	uint32_t skip_bytes;  /* READ: asked-for bytes start here in the payload */
+	uint32_t reply_bytes; /* READ: how many; WRITE: how many to confirm */
+};
+
+struct fuse_export {
+	/* fixed from start to stop */
+	struct pl_loop *loop;
+	struct pl_disk *disk;
+	struct fuse_session *session;
+	char *mount_point;
+	int fd;
+	bool readonly;
+	struct fuse_file files[FUSE_INO_END]; /* by inode */
+	void (*unmounted)(void *arg);
+	void *arg;
+	uint8_t *memory; /* FUSE_SLOTS × FUSE_SLOT_BYTES */
+
+	/* changes */
+	struct pl_io poll;
+	struct pl_timer idle;
+	struct queue free_slots;
+	uint32_t in_flight; /* requests with the disk */
+	bool polling, gone, stopping;
+	uint64_t served, served_at_last_look;
+	struct fuse_slot slots[FUSE_SLOTS];
+};
+
+/* fuse_session.c */
+int fuse_files_mount(struct fuse_export *e, const struct fuse_export_options *o); /* sets session and fd */
+int fuse_files_unmount(struct fuse_export *e);                                     /* as fuse_export_unmount() */
+void fuse_files_close(struct fuse_export *e);                                      /* closes fd, detaches the mount */
+void fuse_files_serve(struct fuse_export *e, const void *request, size_t bytes);  /* answers before it returns */
+
+/* fuse_request.c: @bytes of a request lie in @s. True: it is with the disk and fuse_slot_done() follows; false: it has
+ * been answered. */
+bool fuse_request_start(struct fuse_slot *s, size_t bytes);
+
+/* fuse.c: the request of @s has been answered. */
+void fuse_slot_done(struct fuse_slot *s);
+
+#endif
