@@ -14,7 +14,7 @@ for file in sbin/ploop libexec/ploop/ploop-server libexec/ploop/ploop-holder inc
 done
 [ -x "$dest/usr/sbin/ploop" ]
 grep -rIl -- "$dest" "$dest" && { echo 'DESTDIR was written into these files' && exit 1; }
-strings "$dest/usr/sbin/ploop" | grep -qx /usr/libexec/ploop || { echo 'ploop looks for its servers elsewhere' && exit 1; }
+strings "$dest/usr/sbin/ploop" | grep -x >/dev/null /usr/libexec/ploop || { echo 'ploop looks for its servers elsewhere' && exit 1; }
 
 # A program of somebody else: the header, the pkg-config file and the library are all it has.
 cat >"$TMPDIR/other.c" <<'C'

@@ -1,0 +1,75 @@
+"""Rounds of samples in, Markdown and JSON out."""
+import statistics
+
+
+def shown(value, unit):
+    if unit == 'IOPS':
+        return f'{value / 1000:.1f} k'
+    if unit == 'MiB/s':
+        return f'{value / (1 << 20):.0f} MiB/s'
+    return f'{value:.2f} {unit}'
+
+
+class Ratio:
+    """Of two sides, paired round by round: the median and how far the rounds lie apart."""
+
+    def __init__(self, above, below):
+        pairs = sorted(a / b for a, b in zip(above, below) if b)
+        self.median = statistics.median(pairs) if pairs else float('nan')
+        self.low, self.high = (pairs[0], pairs[-1]) if pairs else (float('nan'),) * 2
+
+    def __str__(self):
+        return f'{self.median:.2f} ({self.low:.2f}…{self.high:.2f})'
+
+
+class Row:
+    def __init__(self, job, rounds):
+        """rounds: list of dicts side -> Sample; 'raw again' is the second run of the raw side."""
+        self.job, self.rounds = job, rounds
+        rates = lambda side: [r[side].rate for r in rounds]
+        cpu = lambda side: [r[side].cpu_us for r in rounds]
+        self.figures = {side: statistics.median(rates(side)) for side in job.sides}
+        self.ratios = {side: Ratio(rates('ours'), rates(side)) for side in job.sides if side != 'ours'}
+        self.noise = Ratio(rates('raw again'), rates('raw')) if 'raw' in job.sides else None
+        self.cpu = {side: statistics.median(cpu(side)) for side in job.sides if all(c is not None for c in cpu(side))}
+        peer = self.peer()
+        self.cpu_ratio = Ratio(cpu('ours'), cpu(peer)) if peer in self.cpu and 'ours' in self.cpu else None
+
+    def peer(self):
+        return next((side for side in self.job.sides if side not in ('ours', 'raw')), None)
+
+    def goals(self):
+        """(text, reached) for each bound of the job."""
+        for what, bound in self.job.at_least.items():
+            if what == 'max':
+                yield f'≤ {bound} {self.job.unit}', self.figures['ours'] <= bound
+            elif what == 'cpu':
+                yield f'CPU ≤ {bound} × {self.peer()}', self.cpu_ratio is not None and self.cpu_ratio.median <= bound
+            else:
+                yield f'≥ {bound} × {what}', self.ratios[what].median >= bound
+
+    def markdown(self):
+        peer = self.peer()
+        figure = lambda side: shown(self.figures[side], self.job.unit) if side in self.figures else '–'
+        ratio = lambda side: str(self.ratios[side]) if side in self.ratios else '–'
+        cpu = ' / '.join(f'{self.cpu[s]:.1f}' for s in ('ours', peer) if s in self.cpu) or '–'
+        if self.cpu_ratio:
+            cpu += f' = {self.cpu_ratio}'
+        goals = ', '.join(text + (' ✓' if reached else ' ✗') for text, reached in self.goals())
+        return (f'| {self.job.title} | {figure("ours")} | {figure("raw")} | {figure(peer)}{f" ({peer})" if peer else ""} '
+                f'| {ratio("raw")} | {ratio(peer)} | {self.noise or "–"} | {cpu} | {goals} |')
+
+    def json(self):
+        return {'job': self.job.name, 'unit': self.job.unit,
+                'rounds': [{side: vars(sample) for side, sample in r.items()} for r in self.rounds],
+                'goals': [{'goal': text, 'reached': reached} for text, reached in self.goals()]}
+
+
+HEAD = ('| job | ours | raw | peer | ours / raw | ours / peer | raw / raw | CPU µs per I/O, ours / peer | goal |\n'
+        '|---|---|---|---|---|---|---|---|---|')
+
+
+def markdown(rows, extra, machine):
+    lines = [machine, '', HEAD, *(row.markdown() for row in rows)]
+    lines += [f'\n{name}: {value:.1f}' for name, value in extra.items()]
+    return '\n'.join(lines)
