@@ -280,6 +280,9 @@ struct pl_open_options {
 	size_t size;
 	uint32_t flags;
 	uint32_t lock_wait_ms; /* D10: how long a dying owner may take; default 2000 */
+	/* D2: path of the program that keeps map changes alive when we die. NULL: none, then a first write to a cluster
+	 * survives our death only after a flush; right for short work like filling a new image. */
+	const char *holder_program;
 };
 
 /* Open a chain: checks every header and BAT, takes the locks, recovers what a crash left, takes over from a dead

@@ -1,0 +1,49 @@
+/* Commit rounds: what makes map changes and data durable (D1, D3). All who wait share one.
+ *
+ *   IDLE --commit_start--> DATA_SYNC --> BAT_WRITE --> BAT_SYNC --> IDLE
+ *              |                |                         |
+ *              cut: BAT pages   data of every entry in    entries durable: slots settle, clusters that
+ *              are built now    those pages is durable    the round unmapped may be reused
+ *
+ * The pages are built at the cut, so an entry whose data is written during DATA_SYNC is never in them (D3). */
+#ifndef PLOOP_COMMIT_H
+#define PLOOP_COMMIT_H
+
+#include "base/list.h"
+#include "ploop.h"
+#include "ploop/pending.h"
+
+enum commit_state { COMMIT_IDLE, COMMIT_DATA_SYNC, COMMIT_BAT_WRITE, COMMIT_BAT_SYNC };
+
+struct commit_write {
+	struct pl_io io; /* first */
+	struct pl_disk *disk;
+};
+
+struct commit {
+	enum commit_state state;
+	bool again; /* somebody asked while a round ran */
+	struct queue waiters; /* requests for the next round */
+	struct queue serving; /* requests of this round */
+	struct pl_io io;
+	struct pl_timer timer;
+	uint64_t writes_at_cut, writes_synced;
+	int res;
+	uint32_t page_count;
+	uint32_t *pages;       /* PENDING_MAX_PAGES numbers */
+	uint8_t *images;       /* and their contents */
+	struct commit_write *writes; /* one per run of pages */
+	uint32_t writes_left;
+};
+
+int commit_init(struct pl_disk *d);
+void commit_fini(struct pl_disk *d);
+
+/* Complete @req when everything that completed before now is durable. */
+void commit_wait(struct pl_disk *d, struct pl_req *req);
+/* A round soon: slots are short. */
+void commit_demand(struct pl_disk *d);
+/* A round within a few seconds: there is something new. */
+void commit_schedule(struct pl_disk *d);
+
+#endif

@@ -1,0 +1,304 @@
+/* Opening and closing a disk.
+ *
+ *   open   files, locks -> headers -> BATs -> [holder's table] -> [what a crash left is made durable] -> marked in use
+ *   close  requests drained -> rounds until nothing is pending -> file cut -> marked closed -> holder goes -> unlocked
+ *
+ *   crash after…            leaves                                the next open
+ *   marked in use           a marked image, BAT as before         checks the BAT, syncs before it reuses anything
+ *   any write or round      entries only for durable data (D3)    same; clusters without an entry are free space
+ *   last round of close     a marked image with all data          same
+ *   file cut                same, without the unused tail         same
+ *   marked closed           a plain closed image                  nothing */
+#include "ploop/disk.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "ploop/chain.h"
+#include "ploop/disk_open.h"
+
+static void park_timer_fired(struct pl_timer *timer)
+{
+	struct pl_disk *d = container_of(timer, struct pl_disk, park_timer);
+	frag_resume_parked(d);
+	space_retry(d);
+}
+
+static void free_disk(struct pl_disk *d)
+{
+	pl_timer_stop(d->loop, &d->park_timer);
+	commit_fini(d);
+	pending_free(d->pending);
+	survive_detach(&d->survive, false);
+	alloc_fini(&d->alloc);
+	map_fini(&d->map);
+	chain_close(d);
+	for (uint32_t i = 0; i < BOUNCE_COUNT; i++)
+		free(d->bounces[i]);
+	free(d->freed.at);
+	free(d->freed_round.at);
+	free(d->frags);
+	free(d);
+}
+
+static void disk_autop(struct pl_disk **d)
+{
+	if (*d)
+		free_disk(*d);
+}
+
+static struct pl_disk *new_disk(struct pl_loop *loop, const struct pl_open_options *options)
+{
+	struct pl_disk *d = calloc(1, sizeof(*d));
+	if (!d)
+		return NULL;
+	d->loop = loop;
+	d->readonly = options->flags & PL_OPEN_READONLY;
+	d->survive.life_fd = -1;
+	d->park_timer.fire = park_timer_fired;
+	d->frags = calloc(FRAG_COUNT, sizeof(*d->frags));
+	bool ok = d->frags != NULL;
+	for (uint32_t i = 0; ok && i < FRAG_COUNT; i++) {
+		struct frag *f = &d->frags[FRAG_COUNT - 1 - i];
+		f->disk = d;
+		f->gate_next = d->free_frags;
+		d->free_frags = f;
+	}
+	for (uint32_t i = 0; ok && i < BOUNCE_COUNT; i++) {
+		d->bounces[i] = aligned_alloc(4096, BOUNCE_BYTES);
+		ok = d->bounces[i] != NULL;
+	}
+	d->bounce_free = BOUNCE_COUNT;
+	if (ok)
+		return d;
+	free_disk(d);
+	return NULL;
+}
+
+/* ---- what a dead server left (D2) */
+
+static int bad_slot(const struct pl_disk *d, struct gclu g, struct fclu f)
+{
+	return pl_fail(-EUCLEAN, "%s: the table of a dead server maps guest cluster %u to %u, which cannot be",
+		       d->top->store->path, g.n, f.n);
+}
+
+/* One change that the BAT may lack. */
+static int take_over_slot(struct pl_disk *d, uint64_t word)
+{
+	struct gclu g = {(uint32_t)(word >> 32)};
+	struct fclu f = {(uint32_t)word};
+	if (g.n >= d->map.clusters)
+		return bad_slot(d, g, f);
+	struct map_entry now = map_get(&d->map, g);
+	bool in_top = now.level == d->top_level;
+	if (in_top && now.file.n == f.n)
+		return 0; /* its BAT entry was written */
+
+	if (f.n == 0 && map_has_below(&d->map, g))
+		return bad_slot(d, g, f);
+	uint64_t in_file = d->top->store->size_bytes >> d->cluster_shift;
+	if (f.n != 0 && (f.n < lay_header_clusters(&d->top->header) || f.n >= in_file))
+		return bad_slot(d, g, f);
+	if (!d->readonly && f.n != 0) {
+		if (alloc_is_used(&d->alloc, f))
+			return bad_slot(d, g, f);
+		alloc_mark(&d->alloc, f);
+	}
+	if (!d->readonly && in_top)
+		file_list_add(&d->freed, now.file);
+	if (f.n != 0)
+		map_set(&d->map, g, d->top_level, f);
+	else
+		map_clear(&d->map, g);
+	return 0;
+}
+
+static int take_over(struct pl_disk *d)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < PENDING_SLOTS; i++) {
+		uint64_t word = d->survive.shm->slots[i];
+		if (word == PENDING_EMPTY)
+			continue;
+		int r = take_over_slot(d, word);
+		if (r < 0)
+			return r;
+		n++;
+	}
+	pl_log(PL_LOG_INFO, "disk", "%s: took over from a dead server changes=%u", d->top->store->path, n);
+	disk_event(d, "take-over", n, 0);
+	return 0;
+}
+
+static int attach_pending(struct pl_disk *d, const struct pl_open_options *options)
+{
+	struct store *top = d->top->store;
+	uint32_t cluster_sectors = d->cluster_bytes / SECTOR_BYTES;
+	int r = d->readonly ? survive_peek(top, d->map.clusters, cluster_sectors, &d->survive)
+			    : survive_attach(top, d->map.clusters, cluster_sectors, options->holder_program, &d->survive);
+	if (r < 0)
+		return r;
+	if (d->survive.inherited) {
+		r = take_over(d);
+		if (r < 0)
+			return r;
+	}
+	if (d->readonly)
+		return 0;
+	r = pending_new(d->survive.shm, d->map.clusters, &d->pending);
+	if (r == 0)
+		d->survive.owned = false;
+	return r;
+}
+
+/* ---- open */
+
+/* A previous owner may have died between a write and its sync: nothing may be reused before all of it is durable. */
+static int recover(struct pl_disk *d)
+{
+	bool dirty = d->top->header.in_use == LAY_IN_USE;
+	if (d->pending->live_count > 0)
+		return pl_flush(d);
+	if (!dirty)
+		return 0;
+	pl_log(PL_LOG_INFO, "disk", "%s: was not closed cleanly, checked", d->top->store->path);
+	disk_event(d, "recovered", 0, 0);
+	return store_sync(d->top->store);
+}
+
+static int mark(struct pl_disk *d, uint32_t marker)
+{
+	struct lay_header h = d->top->header;
+	h.in_use = marker;
+	h.ext_sectors = 0;
+	if (marker != LAY_IN_USE && d->alloc.used_count > 0)
+		h.flags &= ~LAY_FLAG_EMPTY;
+	int r = chain_write_header(d, &h);
+	if (r == 0)
+		d->top->header = h;
+	return r;
+}
+
+static int open_loaded(struct pl_disk *d, const struct pl_open_options *options)
+{
+	int r = chain_load(d);
+	if (r == 0 && d->top->format == PL_FORMAT_PLOOP)
+		r = attach_pending(d, options);
+	if (r < 0 || d->readonly)
+		return r;
+	r = commit_init(d);
+	if (r < 0 || d->top->format == PL_FORMAT_RAW)
+		return r;
+	r = recover(d);
+	if (r == 0)
+		r = mark(d, LAY_IN_USE);
+	if (r == 0)
+		disk_event(d, "open", d->depth, d->alloc.used_count);
+	return r;
+}
+
+int pl_disk_open(struct pl_loop *loop, const struct pl_chain_spec *chain, const struct pl_open_options *options,
+		 struct pl_disk **out)
+{
+	static const struct pl_open_options defaults = {.size = sizeof(defaults)};
+	options = options ? options : &defaults;
+	__attribute__((cleanup(disk_autop))) struct pl_disk *d = new_disk(loop, options);
+	if (!d)
+		return pl_fail(-ENOMEM, "no memory to open a disk");
+	int r = chain_open(d, chain, options);
+	if (r == 0)
+		r = open_loaded(d, options);
+	if (r < 0)
+		return r;
+	*out = mem_steal(&d);
+	return 0;
+}
+
+int disk_open_stores(struct pl_loop *loop, struct store *const *stores, const struct pl_chain_spec *chain,
+		     const struct pl_open_options *options, struct pl_disk **out)
+{
+	__attribute__((cleanup(disk_autop))) struct pl_disk *d = new_disk(loop, options);
+	if (!d)
+		return pl_fail(-ENOMEM, "no memory to open a disk");
+	int r = chain_adopt(d, stores, chain);
+	if (r == 0)
+		r = open_loaded(d, options);
+	if (r < 0)
+		return r;
+	*out = mem_steal(&d);
+	return 0;
+}
+
+/* ---- close */
+
+static bool is_busy(const struct pl_disk *d)
+{
+	return d->request_count > 0 || d->space.busy || d->kick_pending || d->commit.state != COMMIT_IDLE;
+}
+
+static int drain(struct pl_disk *d)
+{
+	while (is_busy(d)) {
+		int r = pl_loop_step(d->loop, true);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int close_top(struct pl_disk *d)
+{
+	int r = pl_flush(d);
+	if (r < 0 || d->top->format == PL_FORMAT_RAW)
+		return r;
+	invariant(d->pending->live_count == 0);
+	uint64_t end = file_offset(d, (struct fclu){alloc_end(&d->alloc)}, 0);
+	struct store *top = d->top->store;
+	if (!d->keep_space && end < top->size_bytes)
+		r = top->ops->set_size(top, end);
+	if (r == 0)
+		r = store_sync(top);
+	return r < 0 ? r : mark(d, LAY_CLOSED_V20);
+}
+
+int pl_disk_close(struct pl_disk *d)
+{
+	int r = drain(d);
+	if (r == 0 && d->failed)
+		r = pl_fail(-EIO, "%s: a sync failed while it was open, it stays marked in use: run ploop check",
+			    d->top->store->path);
+	if (r == 0 && !d->readonly)
+		r = close_top(d);
+	if (r == 0)
+		r = drain(d);
+	if (r == 0)
+		survive_detach(&d->survive, true);
+	free_disk(d);
+	return r;
+}
+
+/* ---- small things */
+
+void file_list_add(struct file_list *list, struct fclu f)
+{
+	if (list->count == list->max) {
+		size_t max = list->max ? list->max * 2 : 64;
+		struct fclu *more = realloc(list->at, max * sizeof(*more));
+		if (!more)
+			return; /* the cluster is found free at the next open */
+		list->at = more;
+		list->max = max;
+	}
+	list->at[list->count++] = f;
+}
+
+void disk_event(struct pl_disk *d, const char *what, uint64_t a, uint64_t b)
+{
+	if (d->pending)
+		pending_event(d->pending->shm, what, a, b);
+	else if (d->survive.shm && !d->readonly)
+		pending_event(d->survive.shm, what, a, b);
+}

@@ -1,0 +1,228 @@
+/* A disk inside the engine: the chain, its map, and the machine that carries requests.
+ *
+ * A request is cut into fragments, each inside one guest cluster or a run of clusters that lie in a row in one file.
+ * A fragment goes its way in steps; a step starts one operation or one wait and names the next step:
+ *
+ *   read            read_start -> [I/O] -> read_done
+ *   write, mapped   write_start -> [I/O] -> write_done
+ *   write, first    write_start -> first_write_* (first_write.c) -> frag_finish
+ *   zeroes, discard zero_start -> zero_* (zero.c) -> frag_finish
+ *   flush           commit_wait (commit.c)
+ *
+ * A request is done when its last fragment is; one that must be durable then joins a commit round. */
+#ifndef PLOOP_DISK_H
+#define PLOOP_DISK_H
+
+#include <errno.h>
+
+#include "base/invariant.h"
+#include "base/list.h"
+#include "base/units.h"
+#include "layout/header.h"
+#include "ploop.h"
+#include "ploop/alloc.h"
+#include "ploop/commit.h"
+#include "ploop/map.h"
+#include "ploop/pending.h"
+#include "ploop/store.h"
+#include "ploop/survive.h"
+
+#define FRAG_COUNT 512u
+#define GATE_BUCKETS 256u
+#define BOUNCE_COUNT 4u
+#define BOUNCE_BYTES (1u << 20)
+#define RUN_MAX_BYTES (32u << 20) /* a fragment takes no further cluster beyond it */
+#define PARK_RETRY_NS (1 * NS_PER_S)
+
+struct frag;
+typedef void frag_step(struct frag *f);
+
+struct frag {
+	struct pl_io io; /* first: its completion runs @then */
+	frag_step *then;
+	struct pl_disk *disk;
+	struct pl_req *req;
+	struct qnode wait; /* on at most one queue of waiters */
+
+	/* the guest range */
+	struct gclu g;         /* first cluster */
+	uint32_t run;          /* clusters; 1 unless they lie in a row */
+	uint32_t offset_bytes; /* in the first cluster */
+	uint32_t length_bytes;
+	uint8_t *data;         /* guest bytes; NULL: zeros */
+
+	/* where it lives, or will */
+	struct map_entry at;
+	struct fclu new_file; /* first write: the cluster taken */
+	bool active;          /* I/O on @at may be in flight */
+	bool reused;          /* new_file may hold old bytes */
+	uint32_t copied_bytes; /* COW: how much of the cluster is done */
+	void *bounce;
+
+	/* the gate of @g, when this fragment holds it */
+	bool holds_gate, excludes_readers;
+	struct frag *gate_next; /* chain of the bucket */
+	struct queue gate_waiters;
+};
+
+struct image { /* a member of the chain */
+	struct store *store;
+	struct lay_header header; /* not of a raw image */
+	enum pl_format format;
+};
+
+struct space { /* growth of the top's file: space.c */
+	struct pl_io io;
+	uint32_t run_clusters;
+	uint32_t asked_clusters;
+	bool busy, parked;
+	int error; /* of the last attempt, until told */
+	struct queue waiters;
+};
+
+struct file_list { /* file clusters that are no longer mapped */
+	struct fclu *at;
+	size_t count, max;
+};
+
+struct pl_disk {
+	/* fixed at open */
+	struct pl_loop *loop;
+	uint64_t size_bytes;
+	uint32_t cluster_bytes;
+	uint32_t cluster_shift;
+	uint32_t depth;
+	struct image *images; /* base first */
+	struct image *top;
+	uint8_t top_level; /* in map terms */
+	uint32_t io_align, mem_align; /* the strictest of the stores */
+	bool readonly, keep_space;
+	char **paths; /* of the images, for messages */
+
+	/* changes */
+	struct map map;
+	struct alloc alloc;
+	struct pending *pending; /* NULL when read-only or raw */
+	struct survive survive;
+	struct commit commit;
+	struct space space;
+	struct file_list freed;       /* unmapped since the last cut */
+	struct file_list freed_round; /* unmapped in the BAT of the running round */
+	uint64_t writes;              /* completed, ever */
+	uint64_t request_count;       /* not done */
+	bool failed;                  /* a sync failed: nothing more is promised (until reopened and checked) */
+
+	struct frag *frags;
+	struct frag *free_frags; /* by gate_next */
+	struct queue starved;    /* requests that wait for a fragment */
+	struct queue woken;      /* fragments whose wait is over */
+	struct queue slot_waiters; /* fragments that wait for a pending slot */
+	struct queue bounce_waiters;
+	struct queue drain_waiters; /* gate holders that wait for I/O on their cluster to end */
+	struct queue parked;        /* fragments whose write found no space (D8) */
+	void *bounces[BOUNCE_COUNT];
+	uint32_t bounce_free;
+	struct frag *gates[GATE_BUCKETS];
+	uint32_t gate_count;
+	struct pl_io kick_io; /* runs what waits, from the loop */
+	bool kick_pending;
+	struct pl_timer park_timer;
+};
+
+/* A request's private part, in pl_req.engine. */
+struct req_state {
+	struct pl_disk *disk;
+	uint64_t cursor_bytes, end_bytes;
+	uint32_t holds; /* fragments, and one while it is being cut */
+	bool in_submit, must_commit;
+	struct qnode node;
+	struct pl_io nop; /* to complete from the loop */
+};
+_Static_assert(sizeof(struct req_state) <= sizeof(((struct pl_req *)0)->engine), "pl_req.engine is too small");
+
+static inline struct req_state *req_state(struct pl_req *req)
+{
+	return (struct req_state *)req->engine;
+}
+
+static inline struct pl_req *req_of_node(struct qnode *n)
+{
+	char *state = (char *)container_of(n, struct req_state, node);
+	return (struct pl_req *)(state - offsetof(struct pl_req, engine));
+}
+
+static inline struct frag *frag_of_wait(struct qnode *n)
+{
+	return container_of(n, struct frag, wait);
+}
+
+static inline struct store *level_store(const struct pl_disk *d, uint8_t level)
+{
+	return d->images[level - 1].store;
+}
+
+static inline uint64_t file_offset(const struct pl_disk *d, struct fclu f, uint32_t offset_bytes)
+{
+	return ((uint64_t)f.n << d->cluster_shift) + offset_bytes;
+}
+
+static inline bool is_whole_cluster(const struct frag *f)
+{
+	return f->length_bytes == f->disk->cluster_bytes;
+}
+
+static inline bool is_no_space(int32_t res)
+{
+	return res == -ENOSPC || res == -EDQUOT || res == -EFBIG;
+}
+
+/* ---- frag.c: fragments, waiting, gates */
+void frag_cut(struct frag *f);
+void frag_finish(struct frag *f, int res);
+/* Start @f->io, whose kind, buf, length and offset are set, on @store; @then when it is done. */
+void frag_io(struct frag *f, struct store *store, frag_step *then);
+void frag_wait(struct frag *f, struct queue *queue, frag_step *then);
+/* Let all that wait on @queue go on, from the loop. */
+void disk_wake(struct pl_disk *d, struct queue *queue);
+
+struct frag *gate_find(const struct pl_disk *d, struct gclu g);
+void gate_open(struct frag *f);
+void gate_close(struct frag *f);
+/* Is @f, which holds the gate, alone on its cluster? If not it waits and @then runs when it is. */
+bool gate_drain(struct frag *f, frag_step *then);
+
+/* A bounce buffer of BOUNCE_BYTES in f->bounce; false: @then runs when there is one. */
+bool bounce_get(struct frag *f, frag_step *then);
+void bounce_put(struct frag *f);
+void bounce_trim(struct pl_disk *d);
+
+/* D8: try the writes again that found no space. */
+void frag_resume_parked(struct pl_disk *d);
+
+/* ---- request.c */
+void req_advance(struct pl_req *req);
+/* All fragments of @req are done, req->res is set: complete it, or make it durable first. */
+void req_finish(struct pl_req *req);
+/* Complete it now, or soon when we are inside its submit. */
+void req_complete(struct pl_req *req);
+
+/* ---- one file each */
+frag_step read_start, write_start, zero_start;
+/* First write to a cluster that the top does not have: gate, space, data, publish. */
+void first_write_start(struct frag *f);
+/* Does direct I/O take this range and address as it is? */
+bool is_io_aligned(const struct frag *f);
+void bounced_read(struct frag *f);
+void bounced_write(struct frag *f);
+
+/* ---- space.c */
+/* Take a file cluster for f->new_file. -EAGAIN: @then runs when the file has been extended. */
+int space_take(struct frag *f, frag_step *then);
+void space_retry(struct pl_disk *d);
+
+/* Where the map says that @g now is nowhere or elsewhere: its old cluster is free after the next round. */
+void file_list_add(struct file_list *list, struct fclu f);
+
+void disk_event(struct pl_disk *d, const char *what, uint64_t a, uint64_t b);
+
+#endif

@@ -1,0 +1,247 @@
+/* The first write to a cluster that the top image does not have.
+ *
+ *   decide -> gate -> slot -> space -> fill -> publish
+ *
+ *   decide   zeros onto a hole need nothing; all else needs a cluster of the top
+ *   gate     one fragment at a time moves a guest cluster; others that would write it wait
+ *   slot     a pending slot is promised, so that publish cannot fail
+ *   space    a file cluster is taken; the file is extended ahead, in runs
+ *   fill     fresh space reads as zeros, so only guest bytes are written; a reused cluster is zeroed first (D4); a
+ *            cluster that lives in a lower delta is copied around the guest bytes, piece by piece (cow_*)
+ *   publish  map and pending table name the new cluster: written (D2). Durable after a commit round (D3) */
+#include <linux/falloc.h>
+#include <string.h>
+
+#include "ploop/disk.h"
+
+static void cow_next_piece(struct frag *f);
+static void take_slot(struct frag *f);
+static void take_space(struct frag *f);
+
+/* ---- publish */
+
+static void give_up(struct frag *f, int res)
+{
+	struct pl_disk *d = f->disk;
+	alloc_give(&d->alloc, f->new_file);
+	pending_unreserve(d->pending);
+	frag_finish(f, res);
+}
+
+static void publish(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	d->writes++;
+	map_set(&d->map, f->g, d->top_level, f->new_file);
+	pending_set(d->pending, f->g, f->new_file);
+	if (f->req->flags & PL_FUA)
+		req_state(f->req)->must_commit = true;
+	if (pending_is_tight(d->pending))
+		commit_demand(d);
+	else
+		commit_schedule(d);
+	frag_finish(f, 0);
+}
+
+/* The step after an operation on the new cluster: go on, or give the cluster back. */
+static bool failed(struct frag *f, uint64_t want)
+{
+	if (likely(f->io.res >= 0 && (uint64_t)f->io.res == want))
+		return false;
+	give_up(f, f->io.res < 0 ? f->io.res : -EIO);
+	return true;
+}
+
+/* ---- fill: guest bytes onto zeros */
+
+static void data_written(struct frag *f)
+{
+	if (!failed(f, f->io.length))
+		publish(f);
+}
+
+static void write_guest_bytes(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	uint32_t align = d->io_align;
+	uint32_t from = f->offset_bytes, to = f->offset_bytes + f->length_bytes;
+	f->io.buf = f->data;
+	f->io.buf_index = f->req->buf_index;
+	if (unlikely(!is_io_aligned(f))) {
+		if (!f->bounce && !bounce_get(f, write_guest_bytes))
+			return;
+		from = (uint32_t)round_down_pow2(from, align);
+		to = (uint32_t)round_up_pow2(to, align);
+		memset(f->bounce, 0, to - from);
+		memcpy((uint8_t *)f->bounce + (f->offset_bytes - from), f->data, f->length_bytes);
+		f->io.buf = f->bounce;
+		f->io.buf_index = PL_IO_NO_BUFFER;
+	}
+	f->io.kind = PL_IO_WRITE;
+	f->io.flags = 0;
+	f->io.length = to - from;
+	f->io.offset = file_offset(d, f->new_file, from);
+	frag_io(f, d->top->store, data_written);
+}
+
+static void zeroed(struct frag *f)
+{
+	if (f->io.res == -EOPNOTSUPP) { /* no such call on this file system: write the zeros */
+		f->copied_bytes = 0;
+		f->at.level = MAP_HOLE;
+		cow_next_piece(f);
+		return;
+	}
+	if (failed(f, 0))
+		return;
+	if (f->data)
+		write_guest_bytes(f);
+	else
+		publish(f);
+}
+
+static void zero_cluster(struct frag *f)
+{
+	bool keep = f->data || (f->req->flags & PL_NO_HOLE);
+	f->io.kind = PL_IO_FALLOCATE;
+	f->io.flags = 0;
+	f->io.arg = (keep ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE) | FALLOC_FL_KEEP_SIZE;
+	f->io.offset = file_offset(f->disk, f->new_file, 0);
+	f->io.length = f->disk->cluster_bytes;
+	frag_io(f, f->disk->top->store, zeroed);
+}
+
+/* ---- fill: copy from below, around the guest bytes. Also the way to write zeros where the file system cannot. */
+
+static uint32_t piece_bytes(const struct frag *f)
+{
+	return MIN(f->disk->cluster_bytes - f->copied_bytes, BOUNCE_BYTES);
+}
+
+static void cow_piece_written(struct frag *f)
+{
+	if (failed(f, f->io.length))
+		return;
+	f->copied_bytes += (uint32_t)f->io.length;
+	if (f->copied_bytes < f->disk->cluster_bytes)
+		cow_next_piece(f);
+	else
+		publish(f);
+}
+
+static void cow_write_piece(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	uint32_t from = MAX(f->copied_bytes, f->offset_bytes);
+	uint32_t to = MIN(f->copied_bytes + piece_bytes(f), f->offset_bytes + f->length_bytes);
+	if (from < to) {
+		uint8_t *into = (uint8_t *)f->bounce + (from - f->copied_bytes);
+		if (f->data)
+			memcpy(into, f->data + (from - f->offset_bytes), to - from);
+		else
+			memset(into, 0, to - from);
+	}
+	f->io.kind = PL_IO_WRITE;
+	f->io.flags = 0;
+	f->io.buf = f->bounce;
+	f->io.buf_index = PL_IO_NO_BUFFER;
+	f->io.length = piece_bytes(f);
+	f->io.offset = file_offset(d, f->new_file, f->copied_bytes);
+	frag_io(f, d->top->store, cow_piece_written);
+}
+
+static void cow_piece_read(struct frag *f)
+{
+	if (f->io.res < 0) {
+		give_up(f, f->io.res);
+		return;
+	}
+	uint64_t got = (uint64_t)f->io.res;
+	if (got < f->io.length) { /* a raw base ends here; nothing else is short */
+		if (f->io.offset + got < level_store(f->disk, f->at.level)->size_bytes) {
+			give_up(f, -EIO);
+			return;
+		}
+		memset((uint8_t *)f->bounce + got, 0, f->io.length - got);
+	}
+	cow_write_piece(f);
+}
+
+static void cow_next_piece(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	if (!f->bounce && !bounce_get(f, cow_next_piece))
+		return;
+	uint32_t bytes = piece_bytes(f);
+	bool covered = f->offset_bytes <= f->copied_bytes &&
+		       f->offset_bytes + f->length_bytes >= f->copied_bytes + bytes;
+	if (covered || f->at.level == MAP_HOLE) {
+		if (!covered)
+			memset(f->bounce, 0, bytes);
+		cow_write_piece(f);
+		return;
+	}
+	f->io.kind = PL_IO_READ;
+	f->io.flags = 0;
+	f->io.buf = f->bounce;
+	f->io.buf_index = PL_IO_NO_BUFFER;
+	f->io.length = bytes;
+	f->io.offset = file_offset(d, f->at.file, f->copied_bytes);
+	frag_io(f, level_store(d, f->at.level), cow_piece_read);
+}
+
+/* ---- gate, slot, space */
+
+static void fill(struct frag *f)
+{
+	bool lives_below = f->at.level != MAP_HOLE;
+	f->copied_bytes = 0;
+	if (lives_below && !is_whole_cluster(f))
+		cow_next_piece(f);
+	else if (!f->data)
+		zero_cluster(f);
+	else if (f->reused && !is_whole_cluster(f))
+		zero_cluster(f);
+	else
+		write_guest_bytes(f);
+}
+
+static void take_space(struct frag *f)
+{
+	int r = space_take(f, take_space);
+	if (r == 0)
+		fill(f);
+	else if (r != -EAGAIN) {
+		pending_unreserve(f->disk->pending);
+		frag_finish(f, r);
+	}
+}
+
+static void take_slot(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	if (pending_reserve(d->pending) < 0) {
+		frag_wait(f, &d->slot_waiters, take_slot);
+		commit_demand(d);
+		return;
+	}
+	take_space(f);
+}
+
+static bool is_zero(const uint8_t *p, size_t n)
+{
+	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
+}
+
+void first_write_start(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	bool zeros = !f->data || is_zero(f->data, f->length_bytes);
+	if (f->at.level == MAP_HOLE && zeros && !(f->req->flags & PL_NO_HOLE)) {
+		frag_finish(f, 0);
+		return;
+	}
+	invariant(!map_has_below(&d->map, f->g) || f->at.level != MAP_HOLE);
+	gate_open(f);
+	take_slot(f);
+}

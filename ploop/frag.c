@@ -1,0 +1,255 @@
+/* Fragments: taking and returning them, their I/O, the queues they wait on, and the gates.
+ *
+ * A gate is the right to change where one guest cluster lives. Its holder is a fragment; others that would write the
+ * cluster wait on it. Nobody waits while holding a gate for another gate, so there is no order to keep. */
+#include <sys/mman.h>
+
+#include "ploop/disk.h"
+
+/* ---- life */
+
+static struct frag *frag_get(struct pl_disk *d)
+{
+	struct frag *f = d->free_frags;
+	if (likely(f != NULL))
+		d->free_frags = f->gate_next;
+	return f;
+}
+
+static void frag_put(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	invariant(!f->holds_gate && !f->bounce);
+	f->active = false;
+	f->gate_next = d->free_frags;
+	d->free_frags = f;
+	if (unlikely(!queue_is_empty(&d->starved)))
+		disk_wake(d, NULL);
+}
+
+/* Take the first cluster's share of what is left of the request. */
+void frag_cut(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	struct req_state *s = req_state(f->req);
+	uint64_t left = s->end_bytes - s->cursor_bytes;
+	f->g.n = (uint32_t)(s->cursor_bytes >> d->cluster_shift);
+	f->offset_bytes = (uint32_t)(s->cursor_bytes & (d->cluster_bytes - 1));
+	f->length_bytes = (uint32_t)MIN(left, d->cluster_bytes - f->offset_bytes);
+	f->run = 1;
+	f->data = f->req->buf ? (uint8_t *)f->req->buf + (s->cursor_bytes - f->req->offset_bytes) : NULL;
+	if (unlikely(!is_io_aligned(f)))
+		f->length_bytes = MIN(f->length_bytes, BOUNCE_BYTES / 2);
+	s->cursor_bytes += f->length_bytes;
+}
+
+void req_advance(struct pl_req *req)
+{
+	static frag_step *const starts[] = {
+		[PL_READ] = read_start,
+		[PL_WRITE] = write_start,
+		[PL_DISCARD] = zero_start,
+		[PL_WRITE_ZEROES] = zero_start,
+	};
+	struct req_state *s = req_state(req);
+	struct pl_disk *d = s->disk;
+	s->holds++;
+	while (s->cursor_bytes < s->end_bytes && req->res == 0) {
+		struct frag *f = frag_get(d);
+		if (unlikely(!f)) {
+			queue_append(&d->starved, &s->node); /* with our hold */
+			return;
+		}
+		f->req = req;
+		s->holds++;
+		frag_cut(f);
+		starts[req->op](f);
+	}
+	if (--s->holds == 0)
+		req_finish(req);
+}
+
+void frag_finish(struct frag *f, int res)
+{
+	struct pl_req *req = f->req;
+	struct req_state *s = req_state(req);
+	struct pl_disk *d = f->disk;
+	if (unlikely(res < 0 && req->res == 0))
+		req->res = res;
+	if (f->holds_gate)
+		gate_close(f);
+	if (f->bounce)
+		bounce_put(f);
+	frag_put(f);
+	if (unlikely(!queue_is_empty(&d->drain_waiters)))
+		disk_wake(d, &d->drain_waiters);
+	if (--s->holds == 0)
+		req_finish(req);
+}
+
+/* ---- I/O */
+
+/* D8: no space on the host is not an error for the guest: the write waits for space. */
+static void frag_park(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	disk_event(d, "no-space", f->g.n, f->io.length);
+	queue_append(&d->parked, &f->wait);
+	if (!d->park_timer.deadline_ns)
+		pl_timer_start(d->loop, &d->park_timer, PARK_RETRY_NS);
+}
+
+static void frag_io_done(struct pl_io *io)
+{
+	struct frag *f = (struct frag *)io;
+	if (unlikely(is_no_space(io->res))) {
+		frag_park(f);
+		return;
+	}
+	f->then(f);
+}
+
+void frag_io(struct frag *f, struct store *store, frag_step *then)
+{
+	f->then = then;
+	f->io.done = frag_io_done;
+	f->active = true;
+	store_submit(store, &f->io);
+}
+
+void frag_resume_parked(struct pl_disk *d)
+{
+	struct queue parked;
+	queue_move(&parked, &d->parked);
+	for (struct qnode *n; (n = queue_take(&parked));)
+		store_submit(d->top->store, &frag_of_wait(n)->io);
+}
+
+/* ---- waiting */
+
+void frag_wait(struct frag *f, struct queue *queue, frag_step *then)
+{
+	f->then = then;
+	queue_append(queue, &f->wait);
+}
+
+static void run_waiters(struct queue *queue)
+{
+	struct queue ready;
+	queue_move(&ready, queue);
+	for (struct qnode *n; (n = queue_take(&ready));) {
+		struct frag *f = frag_of_wait(n);
+		f->then(f);
+	}
+}
+
+static void kick_done(struct pl_io *io)
+{
+	struct pl_disk *d = container_of(io, struct pl_disk, kick_io);
+	d->kick_pending = false;
+	run_waiters(&d->woken);
+
+	struct queue starved;
+	queue_move(&starved, &d->starved);
+	for (struct qnode *n; (n = queue_take(&starved));) {
+		struct pl_req *req = req_of_node(n);
+		req_state(req)->holds--; /* the queue's */
+		req_advance(req);
+	}
+}
+
+void disk_wake(struct pl_disk *d, struct queue *queue)
+{
+	for (struct qnode *n; queue && (n = queue_take(queue));)
+		queue_append(&d->woken, n);
+	if (d->kick_pending)
+		return;
+	d->kick_pending = true;
+	d->kick_io.done = kick_done;
+	pl_loop_complete(d->loop, &d->kick_io, 0);
+}
+
+/* ---- gates */
+
+static struct frag **gate_bucket(struct pl_disk *d, struct gclu g)
+{
+	return &d->gates[g.n % GATE_BUCKETS];
+}
+
+struct frag *gate_find(const struct pl_disk *d, struct gclu g)
+{
+	struct frag *f = d->gates[g.n % GATE_BUCKETS];
+	while (f && f->g.n != g.n)
+		f = f->gate_next;
+	return f;
+}
+
+void gate_open(struct frag *f)
+{
+	invariant(!f->holds_gate && !gate_find(f->disk, f->g));
+	struct frag **bucket = gate_bucket(f->disk, f->g);
+	f->holds_gate = true;
+	f->excludes_readers = false;
+	f->gate_next = *bucket;
+	f->gate_waiters = (struct queue){0};
+	*bucket = f;
+	f->disk->gate_count++;
+}
+
+void gate_close(struct frag *f)
+{
+	struct frag **at = gate_bucket(f->disk, f->g);
+	while (*at != f)
+		at = &(*at)->gate_next;
+	*at = f->gate_next;
+	f->holds_gate = false;
+	f->disk->gate_count--;
+	if (!queue_is_empty(&f->gate_waiters))
+		disk_wake(f->disk, &f->gate_waiters);
+}
+
+static bool covers(const struct frag *f, struct gclu g)
+{
+	return g.n - f->g.n < f->run;
+}
+
+bool gate_drain(struct frag *f, frag_step *then)
+{
+	struct pl_disk *d = f->disk;
+	for (uint32_t i = 0; i < FRAG_COUNT; i++) {
+		if (d->frags[i].active && &d->frags[i] != f && covers(&d->frags[i], f->g)) {
+			frag_wait(f, &d->drain_waiters, then);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* ---- bounce buffers: our own, so that they never wait for payload memory that waits for them */
+
+bool bounce_get(struct frag *f, frag_step *then)
+{
+	struct pl_disk *d = f->disk;
+	if (d->bounce_free == 0) {
+		frag_wait(f, &d->bounce_waiters, then);
+		return false;
+	}
+	f->bounce = d->bounces[--d->bounce_free];
+	return true;
+}
+
+/* Give their memory back while nobody uses them. */
+void bounce_trim(struct pl_disk *d)
+{
+	for (uint32_t i = 0; i < d->bounce_free; i++)
+		madvise(d->bounces[i], BOUNCE_BYTES, MADV_DONTNEED);
+}
+
+void bounce_put(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	d->bounces[d->bounce_free++] = f->bounce;
+	f->bounce = NULL;
+	if (!queue_is_empty(&d->bounce_waiters))
+		disk_wake(d, &d->bounce_waiters);
+}

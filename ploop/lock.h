@@ -1,0 +1,21 @@
+/* Locks on an image file that keep two writers apart: among ourselves, from QEMU and from libploop, both ways.
+ *
+ *   byte 400        ours: a writer holds it exclusively, every reader shares it. It is also the barrier of D10: the
+ *                   kernel frees it only after the last write of a dead process has landed.
+ *   100+p, 200+p    QEMU's protocol: "I use permission p" and "I do not share p", p: 0 read, 1 write, 3 resize.
+ *                   libploop 9.x tests 200–204 of the base for a write lock.
+ *
+ * A reader of a file with several names (a sealed delta that clones share) takes none of 200–204, so that libploop can
+ * work on the other bundles. Open file description locks: they live with the descriptor, not with the process. */
+#ifndef PLOOP_LOCK_H
+#define PLOOP_LOCK_H
+
+#include <stdint.h>
+
+enum lock_mode { LOCK_READER, LOCK_WRITER };
+
+/* Lock the file open at @fd (readable; for LOCK_WRITER also writable), waiting up to @wait_ms for an owner on its way
+ * out. The locks go when the last duplicate of @fd is closed. -EBUSY names what stands in the way. */
+int lock_image(int fd, enum lock_mode mode, uint32_t wait_ms, const char *path);
+
+#endif

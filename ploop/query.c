@@ -1,0 +1,59 @@
+/* What a disk says of itself: sizes, extents, its recent story. None of it blocks. */
+#include <stdio.h>
+
+#include "ploop/disk.h"
+
+void pl_disk_get_info(const struct pl_disk *d, struct pl_disk_info *out)
+{
+	*out = (struct pl_disk_info){
+		.size_bytes = d->size_bytes,
+		.cluster_bytes = d->cluster_bytes,
+		.request_align_bytes = SECTOR_BYTES,
+		.version = d->top->format == PL_FORMAT_PLOOP ? d->top->header.version : 0,
+		.depth = d->depth,
+		.readonly = d->readonly,
+		.survives = d->survive.life_fd >= 0,
+		.allocated_clusters = d->alloc.used_count,
+	};
+}
+
+static struct pl_extent extent_at(const struct pl_disk *d, struct gclu g)
+{
+	uint8_t level = d->map.level[g.n];
+	if (level == MAP_HOLE)
+		return (struct pl_extent){.flags = PL_EXTENT_HOLE | PL_EXTENT_ZERO};
+	return (struct pl_extent){.depth = d->depth - level + 1u};
+}
+
+size_t pl_map(const struct pl_disk *d, uint64_t offset, uint64_t length, struct pl_extent *out, size_t max)
+{
+	size_t n = 0;
+	for (uint64_t end = offset + length; offset < end;) {
+		struct gclu g = {(uint32_t)(offset >> d->cluster_shift)};
+		uint64_t next = MIN(((uint64_t)g.n + 1) << d->cluster_shift, end);
+		struct pl_extent e = extent_at(d, g);
+		if (n > 0 && out[n - 1].flags == e.flags && out[n - 1].depth == e.depth) {
+			out[n - 1].length_bytes += next - offset;
+		} else {
+			if (n == max)
+				break;
+			e.length_bytes = next - offset;
+			out[n++] = e;
+		}
+		offset = next;
+	}
+	return n;
+}
+
+void pl_disk_dump(const struct pl_disk *d, void (*line)(void *arg, const char *text), void *arg)
+{
+	char text[256];
+	snprintf(text, sizeof(text),
+		 "%s: depth=%u clusters=%u allocated=%u requests=%llu writes=%llu gates=%u round=%d failed=%d",
+		 d->top->store->path, d->depth, d->map.clusters, d->alloc.used_count,
+		 (unsigned long long)d->request_count, (unsigned long long)d->writes, d->gate_count, d->commit.state,
+		 d->failed);
+	line(arg, text);
+	if (d->pending)
+		pending_dump(d->pending->shm, line, arg);
+}

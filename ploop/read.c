@@ -1,0 +1,97 @@
+/* Reads: holes are zeros without I/O, the rest comes from the level the map names, in runs as long as they lie. */
+#include <string.h>
+
+#include "ploop/disk.h"
+
+static bool must_wait(const struct pl_disk *d, struct gclu g)
+{
+	const struct frag *holder = gate_find(d, g);
+	return holder && holder->excludes_readers;
+}
+
+/* Does cluster @g go on where the run of @f ends? */
+static bool continues(const struct frag *f, struct gclu g)
+{
+	const struct pl_disk *d = f->disk;
+	struct map_entry e = map_get(&d->map, g);
+	if (e.level != f->at.level || (e.level != MAP_HOLE && e.file.n != f->at.file.n + f->run))
+		return false;
+	return d->gate_count == 0 || !must_wait(d, g);
+}
+
+/* Take following clusters of the request into @f while they lie in a row. */
+static void extend(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	struct req_state *s = req_state(f->req);
+	while (s->cursor_bytes < s->end_bytes && f->length_bytes < RUN_MAX_BYTES &&
+	       continues(f, (struct gclu){f->g.n + f->run})) {
+		uint32_t more = (uint32_t)MIN(s->end_bytes - s->cursor_bytes, d->cluster_bytes);
+		f->run++;
+		f->length_bytes += more;
+		s->cursor_bytes += more;
+	}
+}
+
+static void read_done(struct frag *f)
+{
+	if (unlikely(f->io.res < 0)) {
+		frag_finish(f, f->io.res);
+		return;
+	}
+	uint64_t got = (uint64_t)f->io.res;
+	if (likely(got == f->io.length)) {
+		frag_finish(f, 0);
+		return;
+	}
+	/* Short: the end of the file (a raw base that ends early, a sparse tail) reads as zeros, else the rest follows. */
+	struct store *store = level_store(f->disk, f->at.level);
+	f->io.buf = (uint8_t *)f->io.buf + got;
+	f->io.offset += got;
+	f->io.length -= got;
+	if (got == 0 || f->io.offset >= store->size_bytes) {
+		memset(f->io.buf, 0, f->io.length);
+		frag_finish(f, 0);
+		return;
+	}
+	frag_io(f, store, read_done);
+}
+
+static void read_place(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	if (unlikely(d->gate_count) && must_wait(d, f->g)) {
+		frag_wait(f, &gate_find(d, f->g)->gate_waiters, read_place);
+		return;
+	}
+	f->at = map_get(&d->map, f->g);
+	if (f->at.level == MAP_HOLE) {
+		memset(f->data, 0, f->length_bytes);
+		frag_finish(f, 0);
+		return;
+	}
+	struct store *store = level_store(d, f->at.level);
+	if (unlikely(!is_io_aligned(f))) {
+		bounced_read(f);
+		return;
+	}
+	f->io.kind = PL_IO_READ;
+	f->io.flags = 0;
+	f->io.buf_index = f->req->buf_index;
+	f->io.buf = f->data;
+	f->io.length = f->length_bytes;
+	f->io.offset = file_offset(d, f->at.file, f->offset_bytes);
+	frag_io(f, store, read_done);
+}
+
+void read_start(struct frag *f)
+{
+	const struct pl_disk *d = f->disk;
+	const struct req_state *s = req_state(f->req);
+	if (unlikely(s->cursor_bytes < s->end_bytes) && !(d->gate_count && must_wait(d, f->g))) {
+		f->at = map_get(&d->map, f->g);
+		if (f->at.level == MAP_HOLE || is_io_aligned(f))
+			extend(f);
+	}
+	read_place(f);
+}

@@ -1,0 +1,61 @@
+/* Requests: from submit to completion. What happens in between is the fragments' (frag.c, read.c, write.c …). */
+#include "ploop/disk.h"
+
+static void nop_done(struct pl_io *io)
+{
+	struct req_state *s = container_of(io, struct req_state, nop);
+	struct pl_req *req = req_of_node(&s->node);
+	s->disk->request_count--;
+	req->done(req);
+}
+
+void req_complete(struct pl_req *req)
+{
+	struct req_state *s = req_state(req);
+	if (s->in_submit) {
+		s->nop.done = nop_done;
+		pl_loop_complete(s->disk->loop, &s->nop, 0);
+		return;
+	}
+	s->disk->request_count--;
+	req->done(req);
+}
+
+void req_finish(struct pl_req *req)
+{
+	struct req_state *s = req_state(req);
+	if (unlikely(s->must_commit && req->res == 0))
+		commit_wait(s->disk, req);
+	else
+		req_complete(req);
+}
+
+static int refuse(const struct pl_disk *d, const struct pl_req *req)
+{
+	if (req->op != PL_READ && req->op != PL_FLUSH && d->readonly)
+		return -EROFS;
+	if (req->op != PL_READ && d->failed)
+		return -EIO;
+	invariant(req->offset_bytes <= d->size_bytes && req->length_bytes <= d->size_bytes - req->offset_bytes);
+	return 0;
+}
+
+void pl_submit(struct pl_disk *d, struct pl_req *req)
+{
+	struct req_state *s = req_state(req);
+	*s = (struct req_state){
+		.disk = d,
+		.cursor_bytes = req->offset_bytes,
+		.end_bytes = req->offset_bytes + req->length_bytes,
+		.in_submit = true,
+	};
+	d->request_count++;
+	req->res = refuse(d, req);
+	if (unlikely(req->res < 0))
+		req_complete(req);
+	else if (req->op == PL_FLUSH)
+		commit_wait(d, req);
+	else
+		req_advance(req);
+	s->in_submit = false;
+}

@@ -1,0 +1,251 @@
+#include "ploop/survive.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/units.h"
+
+#define ANSWER_WAIT_MS 2000
+
+/* ---- the holder's socket */
+
+static int socket_address(const struct store *store, struct sockaddr_un *out)
+{
+	char dir[sizeof(out->sun_path)];
+	int r = pl_run_dir(dir, sizeof(dir));
+	if (r < 0)
+		return r;
+	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
+	int n = snprintf(out->sun_path, sizeof(out->sun_path), "%s/hold-%llx-%llu", dir,
+			 (unsigned long long)store->dev, (unsigned long long)store->ino);
+	if (n < 0 || (size_t)n >= sizeof(out->sun_path))
+		return pl_fail(-ENAMETOOLONG, "%s is too long for a socket's name", dir);
+	return 0;
+}
+
+static bool is_trusted_peer(int fd)
+{
+	struct ucred peer;
+	socklen_t n = sizeof(peer);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+}
+
+/* A connection to the holder of @store, or -1 when there is none. */
+static int dial(const struct sockaddr_un *address)
+{
+	autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 || !is_trusted_peer(fd))
+		return -1;
+	return fd_steal(&fd);
+}
+
+static int receive_fd(int fd)
+{
+	char byte;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	if (poll(&p, 1, ANSWER_WAIT_MS) != 1 || recvmsg(fd, &msg, MSG_CMSG_CLOEXEC) != 1)
+		return -1;
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
+		return -1;
+	int received;
+	memcpy(&received, CMSG_DATA(c), sizeof(received));
+	return received;
+}
+
+static struct pending_shm *map_table(int fd, bool writable)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0 || st.st_size < (off_t)sizeof(struct pending_shm))
+		return NULL;
+	void *p = mmap(NULL, sizeof(struct pending_shm), PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static bool is_for(const struct pending_shm *shm, const struct store *store, uint32_t guest_clusters,
+		   uint32_t cluster_sectors)
+{
+	return shm->magic == PENDING_MAGIC && shm->dev == store->dev && shm->ino == store->ino &&
+	       shm->guest_clusters == guest_clusters && shm->cluster_sectors == cluster_sectors;
+}
+
+/* The table of whoever holds it for @store. 1: got it; 0: nobody does; -errno: one is there and cannot be used. */
+static int ask_holder(const struct sockaddr_un *address, struct store *store, char request, uint32_t guest_clusters,
+		      uint32_t cluster_sectors, struct survive *out)
+{
+	autofd int conn = dial(address);
+	if (conn < 0)
+		return 0;
+	if (send(conn, &request, 1, MSG_NOSIGNAL) != 1)
+		return 0;
+	autofd int memory = receive_fd(conn);
+	if (memory < 0)
+		return 0; /* it went while we asked: its table was empty */
+	struct pending_shm *shm = map_table(memory, request == HOLD_TAKE);
+	if (!shm)
+		return pl_fail(-EUCLEAN, "%s: %s holds no table of map changes", store->path, address->sun_path);
+	if (!is_for(shm, store, guest_clusters, cluster_sectors)) {
+		munmap(shm, sizeof(*shm));
+		return pl_fail(-EUCLEAN, "%s: %s holds the map changes of another disk", store->path,
+			       address->sun_path);
+	}
+	*out = (struct survive){.shm = shm, .life_fd = fd_steal(&conn), .inherited = true, .owned = true};
+	return 1;
+}
+
+/* ---- starting one */
+
+static int listen_at(const struct sockaddr_un *address)
+{
+	autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	unlink(address->sun_path); /* a dead one's: we own the image's lock, so nobody else starts a holder */
+	if (fd < 0 || bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
+	    chmod(address->sun_path, 0600) < 0 || listen(fd, 4) < 0)
+		return pl_fail(-errno, "cannot listen at %s: %s", address->sun_path, strerror(errno));
+	return fd_steal(&fd);
+}
+
+/* @program gets the listening socket as fd 3 and the table as fd 4; it detaches itself. */
+static int spawn_holder(const char *program, const struct sockaddr_un *address, int listen_fd, int memory_fd)
+{
+	extern char **environ;
+	char *argv[] = {(char *)"ploop-holder", (char *)address->sun_path, NULL};
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	/* Out of the way of 3 and 4 first: dup2 of an fd onto itself would leave it close-on-exec. */
+	autofd int high_listen = fcntl(listen_fd, F_DUPFD_CLOEXEC, 10);
+	autofd int high_memory = fcntl(memory_fd, F_DUPFD_CLOEXEC, 10);
+	if (high_listen < 0 || high_memory < 0)
+		return pl_fail(-errno, "cannot start %s: %s", program, strerror(errno));
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+	posix_spawn_file_actions_adddup2(&actions, 0, 1);
+	posix_spawn_file_actions_adddup2(&actions, 0, 2);
+	posix_spawn_file_actions_adddup2(&actions, high_listen, 3);
+	posix_spawn_file_actions_adddup2(&actions, high_memory, 4);
+	int r = posix_spawn(&pid, program, &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (r != 0)
+		return pl_fail(-r, "cannot start %s: %s", program, strerror(r));
+	int status;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		return pl_fail(-EIO, "%s failed to start, status %d", program, status);
+	return 0;
+}
+
+static int new_table(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, int *memory_fd,
+		     struct survive *out)
+{
+	*out = (struct survive){.life_fd = -1, .owned = true};
+	int r = pending_shm_new(memory_fd, &out->shm);
+	if (r < 0)
+		return r;
+	struct pending_shm *shm = out->shm;
+	shm->magic = PENDING_MAGIC;
+	shm->dev = store->dev;
+	shm->ino = store->ino;
+	shm->guest_clusters = guest_clusters;
+	shm->cluster_sectors = cluster_sectors;
+	return 0;
+}
+
+static int start_holder(const char *program, const struct sockaddr_un *address, int memory_fd, struct survive *s)
+{
+	autofd int listen_fd = listen_at(address);
+	if (listen_fd < 0)
+		return listen_fd;
+	int r = spawn_holder(program, address, listen_fd, memory_fd);
+	if (r < 0)
+		return r;
+	autofd int conn = dial(address);
+	char request = HOLD_TAKE;
+	if (conn < 0 || send(conn, &request, 1, MSG_NOSIGNAL) != 1)
+		return pl_fail(-EIO, "%s does not answer", program);
+	autofd int same_memory = receive_fd(conn);
+	if (same_memory < 0)
+		return pl_fail(-EIO, "%s does not answer", program);
+	s->life_fd = fd_steal(&conn);
+	return 0;
+}
+
+int survive_attach(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, const char *program,
+		   struct survive *out)
+{
+	struct sockaddr_un address;
+	bool has_identity = store->ino != 0;
+	int r = has_identity ? socket_address(store, &address) : -ENOENT;
+	if (r == 0) {
+		int got = ask_holder(&address, store, HOLD_TAKE, guest_clusters, cluster_sectors, out);
+		if (got < 0)
+			return got;
+		if (got > 0) {
+			out->shm->server_pid = (uint32_t)getpid();
+			return 0;
+		}
+	} else if (has_identity && program) {
+		return r;
+	}
+
+	autofd int memory_fd = -1;
+	r = new_table(store, guest_clusters, cluster_sectors, &memory_fd, out);
+	if (r < 0)
+		return r;
+	out->shm->server_pid = (uint32_t)getpid();
+	return program && has_identity ? start_holder(program, &address, memory_fd, out) : 0;
+}
+
+int survive_peek(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, struct survive *out)
+{
+	struct sockaddr_un address;
+	*out = (struct survive){.life_fd = -1};
+	if (store->ino == 0 || socket_address(store, &address) < 0)
+		return 0;
+	int got = ask_holder(&address, store, HOLD_PEEK, guest_clusters, cluster_sectors, out);
+	return got < 0 ? got : 0;
+}
+
+/* Wait until it is gone, so that it cannot remove the socket of a successor. */
+static void say_bye(int fd)
+{
+	char byte = HOLD_BYE;
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	if (send(fd, &byte, 1, MSG_NOSIGNAL) == 1)
+		poll(&p, 1, ANSWER_WAIT_MS);
+}
+
+void survive_detach(struct survive *s, bool clean)
+{
+	if (s->life_fd >= 0) {
+		if (clean)
+			say_bye(s->life_fd);
+		close(s->life_fd);
+	}
+	if (s->owned && s->shm)
+		munmap(s->shm, sizeof(*s->shm));
+	*s = (struct survive){.life_fd = -1};
+}

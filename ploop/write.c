@@ -1,0 +1,97 @@
+/* Writes: here is decided whether a write goes in place or is the first of its cluster. */
+#include "ploop/disk.h"
+
+/* May clusters from @f->g on be written in one go? In the top, in a row, nobody changing where they live. */
+static void extend(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	struct req_state *s = req_state(f->req);
+	while (s->cursor_bytes < s->end_bytes && f->length_bytes < RUN_MAX_BYTES) {
+		struct gclu g = {f->g.n + f->run};
+		struct map_entry e = map_get(&d->map, g);
+		if (e.level != d->top_level || e.file.n != f->at.file.n + f->run || gate_find(d, g))
+			return;
+		uint32_t more = (uint32_t)MIN(s->end_bytes - s->cursor_bytes, d->cluster_bytes);
+		f->run++;
+		f->length_bytes += more;
+		s->cursor_bytes += more;
+	}
+}
+
+static void write_done(struct frag *f)
+{
+	if (unlikely(f->io.res <= 0)) {
+		frag_finish(f, f->io.res ? f->io.res : -EIO);
+		return;
+	}
+	f->disk->writes++;
+	uint64_t put = (uint64_t)f->io.res;
+	if (likely(put == f->io.length)) {
+		frag_finish(f, 0);
+		return;
+	}
+	f->io.buf = (uint8_t *)f->io.buf + put;
+	f->io.offset += put;
+	f->io.length -= put;
+	frag_io(f, f->disk->top->store, write_done);
+}
+
+/* FUA on a cluster whose BAT entry is durable needs its data durable, no more; else the round does both. */
+static uint8_t durability(const struct frag *f)
+{
+	const struct pl_disk *d = f->disk;
+	if (likely(!(f->req->flags & PL_FUA)))
+		return 0;
+	for (uint32_t i = 0; d->pending && i < f->run; i++) {
+		if (pending_has(d->pending, (struct gclu){f->g.n + i})) {
+			req_state(f->req)->must_commit = true;
+			return 0;
+		}
+	}
+	return PL_IO_DSYNC;
+}
+
+static void write_in_place(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	if (unlikely(!is_io_aligned(f))) {
+		bounced_write(f);
+		return;
+	}
+	f->io.kind = PL_IO_WRITE;
+	f->io.flags = durability(f);
+	f->io.buf_index = f->req->buf_index;
+	f->io.buf = f->data;
+	f->io.length = f->length_bytes;
+	f->io.offset = file_offset(d, f->at.file, f->offset_bytes);
+	frag_io(f, d->top->store, write_done);
+}
+
+static void write_place(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	if (unlikely(d->gate_count)) {
+		struct frag *holder = gate_find(d, f->g);
+		if (holder) {
+			frag_wait(f, &holder->gate_waiters, write_place);
+			return;
+		}
+	}
+	f->at = map_get(&d->map, f->g);
+	if (likely(f->at.level == d->top_level))
+		write_in_place(f);
+	else
+		first_write_start(f);
+}
+
+void write_start(struct frag *f)
+{
+	const struct pl_disk *d = f->disk;
+	const struct req_state *s = req_state(f->req);
+	if (unlikely(s->cursor_bytes < s->end_bytes)) {
+		f->at = map_get(&d->map, f->g);
+		if (f->at.level == d->top_level && !gate_find(d, f->g) && is_io_aligned(f))
+			extend(f);
+	}
+	write_place(f);
+}

@@ -1,0 +1,169 @@
+/* Discard and write zeroes, a guest cluster at a time.
+ *
+ *                       whole cluster                            part of one
+ *   in the top          nothing below: unmap, its space is free   punch (zero-range if the space must stay)
+ *                       something below: punch, keep the entry
+ *   in a lower delta    zeroes: first write of zeros             zeroes: copy with zeros in it
+ *                       discard: nothing (it must not uncover what is below, and need not hide it)
+ *   hole                nothing, unless the space is wanted (NO_HOLE)
+ *
+ * A cluster that is unmapped goes back to the allocator after the round that clears its BAT entry (D4). */
+#include <linux/falloc.h>
+#include <string.h>
+
+#include "ploop/disk.h"
+
+static bool is_discard(const struct frag *f)
+{
+	return f->req->op == PL_DISCARD;
+}
+
+/* ---- in the top, in place */
+
+static void zeros_written(struct frag *f)
+{
+	if (f->io.res < 0 || (uint64_t)f->io.res != f->io.length) {
+		frag_finish(f, f->io.res < 0 ? f->io.res : -EIO);
+		return;
+	}
+	f->disk->writes++;
+	f->copied_bytes += (uint32_t)f->io.length;
+	if (f->copied_bytes == f->length_bytes) {
+		frag_finish(f, 0);
+		return;
+	}
+	f->io.offset += f->io.length;
+	f->io.length = MIN(f->length_bytes - f->copied_bytes, BOUNCE_BYTES);
+	frag_io(f, f->disk->top->store, zeros_written);
+}
+
+/* Where the file system can neither punch nor zero. */
+static void write_zeros(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	if (f->req->flags & PL_FAST_ZERO || !is_io_aligned(f)) {
+		frag_finish(f, -EOPNOTSUPP);
+		return;
+	}
+	if (!f->bounce && !bounce_get(f, write_zeros))
+		return;
+	memset(f->bounce, 0, BOUNCE_BYTES);
+	f->copied_bytes = 0;
+	f->io.kind = PL_IO_WRITE;
+	f->io.flags = 0;
+	f->io.buf = f->bounce;
+	f->io.buf_index = PL_IO_NO_BUFFER;
+	f->io.length = MIN(f->length_bytes, BOUNCE_BYTES);
+	frag_io(f, d->top->store, zeros_written);
+}
+
+static void zeroed_in_place(struct frag *f)
+{
+	if (f->io.res == -EOPNOTSUPP && !is_discard(f))
+		write_zeros(f);
+	else if (f->io.res < 0 && f->io.res != -EOPNOTSUPP)
+		frag_finish(f, f->io.res);
+	else {
+		f->disk->writes++;
+		frag_finish(f, 0);
+	}
+}
+
+static void zero_in_place(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	bool keep = d->keep_space || (f->req->flags & PL_NO_HOLE);
+	if (is_discard(f) && keep) {
+		frag_finish(f, 0);
+		return;
+	}
+	if (f->req->flags & PL_FUA)
+		req_state(f->req)->must_commit = true;
+	f->io.kind = PL_IO_FALLOCATE;
+	f->io.flags = 0;
+	f->io.arg = (keep ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE) | FALLOC_FL_KEEP_SIZE;
+	f->io.offset = file_offset(d, f->at.file, f->offset_bytes);
+	f->io.length = f->length_bytes;
+	frag_io(f, d->top->store, zeroed_in_place);
+}
+
+/* ---- in the top, unmapped */
+
+static void punched(struct frag *f)
+{
+	/* A file system that cannot punch keeps the space until the cluster is used again. */
+	struct pl_disk *d = f->disk;
+	d->writes++;
+	map_clear(&d->map, f->g);
+	pending_set(d->pending, f->g, (struct fclu){0});
+	file_list_add(&d->freed, f->at.file);
+	if (f->req->flags & PL_FUA)
+		req_state(f->req)->must_commit = true;
+	commit_schedule(d);
+	frag_finish(f, 0);
+}
+
+static void unmap_alone(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	if (!gate_drain(f, unmap_alone))
+		return;
+	f->io.kind = PL_IO_FALLOCATE;
+	f->io.flags = 0;
+	f->io.arg = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	f->io.offset = file_offset(d, f->at.file, 0);
+	f->io.length = d->cluster_bytes;
+	frag_io(f, d->top->store, punched);
+}
+
+static void unmap_start(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	if (pending_reserve(d->pending) < 0) {
+		frag_wait(f, &d->slot_waiters, unmap_start);
+		commit_demand(d);
+		return;
+	}
+	unmap_alone(f);
+}
+
+/* ---- decide */
+
+static bool may_unmap(const struct frag *f)
+{
+	const struct pl_disk *d = f->disk;
+	return d->pending && is_whole_cluster(f) && !d->keep_space && !(f->req->flags & PL_NO_HOLE) &&
+	       !map_has_below(&d->map, f->g);
+}
+
+static void zero_place(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	struct frag *holder = d->gate_count ? gate_find(d, f->g) : NULL;
+	if (holder) {
+		frag_wait(f, &holder->gate_waiters, zero_place);
+		return;
+	}
+	f->at = map_get(&d->map, f->g);
+	if (f->at.level == d->top_level) {
+		if (may_unmap(f)) {
+			gate_open(f);
+			f->excludes_readers = true;
+			unmap_start(f);
+		} else {
+			zero_in_place(f);
+		}
+	} else if (is_discard(f)) {
+		frag_finish(f, 0);
+	} else if (f->at.level != MAP_HOLE && !is_whole_cluster(f) && (f->req->flags & PL_FAST_ZERO)) {
+		frag_finish(f, -EOPNOTSUPP);
+	} else {
+		first_write_start(f);
+	}
+}
+
+void zero_start(struct frag *f)
+{
+	f->data = NULL;
+	zero_place(f);
+}
