@@ -97,7 +97,7 @@ $(BUILD)/%.o: %.c
 
 # ---- tests: a unit test links only the archives below the folder it tests
 UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c tests/crash/*.c tests/nbd/*.c))
-SUPPORT_OBJS := $(call objs,$(call srcs,tests/support))
+SUPPORT_OBJS := $(call objs,$(call srcs,tests/support) $(call srcs,tests/images))
 unit-tests: $(UNIT_TESTS) ## build the unit tests
 
 $(BUILD)/tests/unit/layout_%: $(BUILD)/tests/unit/layout_%.o $(BUILD)/liblayout.a
@@ -159,6 +159,16 @@ bench: $(PROGRAMS) ## the figures of the README, against their peers: BENCH='--q
 demo: $(PROGRAMS) ## a container disk at work
 	@BUILD=$(abspath $(BUILD)) demo/demo.sh
 
+# ---- the manual: prose from cli/man, synopsis, options and examples from the commands' tables
+MAN_PAGES := $(patsubst cli/man/%.pod,$(BUILD)/man/%.8,$(wildcard cli/man/*.pod))
+man: $(MAN_PAGES) ## the manual pages
+
+$(BUILD)/man/%.8: cli/man/%.pod cli/man/expand $(BUILD)/ploop
+	@echo "  MAN   $@"
+	@mkdir -p $(@D)
+	$(Q)cli/man/expand $(BUILD)/ploop $< >$(@D)/$*.pod
+	$(Q)pod2man --errors=die --section=8 --center="ploop" --release="ploop $(VERSION)" $(@D)/$*.pod $@
+
 # ---- packages, by their Debian names
 BUILD_PACKAGES := gcc libc6-dev make pkg-config perl liburing-dev libssl-dev libxml2-dev uuid-dev libfuse3-dev libjson-c-dev \
 	libblkid-dev libmount-dev e2fsprogs
@@ -184,4 +194,4 @@ help: ## this text
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all unit-tests canaries fuzzers check asan tsan fuzz tidy owed bench demo deps install compile_commands clean help
+.PHONY: all man unit-tests canaries fuzzers check asan tsan fuzz tidy owed bench demo deps install compile_commands clean help

@@ -58,7 +58,7 @@ static uint64_t block_bytes_of(const struct filesystem_options *o)
 
 #define EXT_MAX_GROWTH_BYTES (50 * TIB)
 #define EXT_MIN_BYTES_FOR_GROWTH (256 * MIB)
-#define EXT_MAX_JOURNAL_BYTES (128 * MIB)
+#define EXT_MAX_JOURNAL_MIB 128u
 #define EXT_MIN_JOURNAL_BLOCKS 1024u
 #define EXT_JOURNAL_SHARE 8 /* of the file system at most */
 
@@ -68,7 +68,7 @@ static uint64_t ext_journal_mib(uint64_t bytes, uint64_t block_bytes)
 	uint64_t least = EXT_MIN_JOURNAL_BLOCKS * block_bytes;
 	if (bytes < 2 * least)
 		return 0;
-	return MAX(MIN(bytes / EXT_JOURNAL_SHARE, EXT_MAX_JOURNAL_BYTES), least) / MIB;
+	return MAX(MIN(div_up(bytes / MIB, EXT_JOURNAL_SHARE), EXT_MAX_JOURNAL_MIB), div_up(least, MIB));
 }
 
 /* Blocks up to which the file system can later be resized in place. Its table takes 4 MiB, too much of a small disk. */

@@ -3,6 +3,7 @@
 
 #include "cli/filesystem.h"
 
+#include <ctype.h>
 #include <string.h>
 
 void help_print_version(void)
@@ -115,8 +116,7 @@ static void print_pod_options(const struct cli_option *options)
 			printf("B<--%s>", o->name);
 		if (o->value)
 			printf(" I<%s>", o->value);
-		printf("\n\n%c%s.\n\n", o->help[0] >= 'a' && o->help[0] <= 'z' ? o->help[0] - 'a' + 'A' : o->help[0],
-		       o->help + 1);
+		printf("\n\n%c%s.\n\n", toupper((unsigned char)o->help[0]), o->help + 1);
 	}
 	printf("=item B<--help>\n\nPrint the usage and exit.\n\n=back\n\n");
 }
@@ -127,25 +127,44 @@ static void print_pod_synopsis(const struct cli_command *command, const char *pa
 		printf("B<%s> %s\n\n", path, command->synopsis[i]);
 }
 
-void help_print_pod(const struct cli_command *command, const char *path)
+static void print_pod_examples(const struct cli_command *command)
 {
-	if (!command->children[0]) {
-		printf("=head1 SYNOPSIS\n\n");
-		print_pod_synopsis(command, path);
-		printf("=head1 OPTIONS\n\n");
-		print_pod_options(command->options);
-	}
+	for (size_t i = 0; i < CLI_EXAMPLES && command->examples[i].line; i++)
+		printf("%s:\n\n    %s\n\n", command->examples[i].text, command->examples[i].line);
+}
+
+static void print_pod_children(const struct cli_command *command, const char *path)
+{
 	for (size_t i = 0; i < CLI_CHILDREN && command->children[i]; i++) {
 		const struct cli_command *child = command->children[i];
-		char child_path[128];
+		char child_path[192];
 		snprintf(child_path, sizeof(child_path), "%s %s", path, child->name);
-		printf("=head1 %s %s\n\n", command->name, child->name);
+		printf("=head2 %s\n\n", child->name);
 		print_pod_synopsis(child, child_path);
 		printf("%s.\n\n", child->summary);
 		print_pod_options(child->options);
 	}
-	if (command->examples[0].line)
-		printf("=head1 EXAMPLES\n\n");
-	for (size_t i = 0; i < CLI_EXAMPLES && command->examples[i].line; i++)
-		printf("%s\n\n    %s\n\n", command->examples[i].text, command->examples[i].line);
+}
+
+void help_print_pod_commands(void)
+{
+	printf("=over 4\n\n");
+	for (const struct cli_command *const *c = cli_commands; *c; c++)
+		printf("=item B<ploop-%s>(8)\n\n%s.\n\n", (*c)->name, (*c)->summary);
+	printf("=back\n\n");
+}
+
+bool help_print_pod(const struct cli_command *command, const char *path, const char *section)
+{
+	if (strcmp(section, "synopsis") == 0)
+		print_pod_synopsis(command, path);
+	else if (strcmp(section, "options") == 0)
+		print_pod_options(command->options);
+	else if (strcmp(section, "commands") == 0)
+		print_pod_children(command, path);
+	else if (strcmp(section, "examples") == 0)
+		print_pod_examples(command);
+	else
+		return false;
+	return true;
 }

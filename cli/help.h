@@ -14,7 +14,10 @@ void help_print_command(FILE *out, const struct cli_command *command, const char
 void help_print_long_options(const struct cli_command *command);
 void help_print_short_options(const struct cli_command *command);
 void help_print_command_names(void);
-/* SYNOPSIS, OPTIONS and EXAMPLES of the manual page, as POD. */
-void help_print_pod(const struct cli_command *command, const char *path);
+/* A piece of the command's manual page as POD: synopsis, options, examples, commands (of a group). False: no such
+ * piece. */
+bool help_print_pod(const struct cli_command *command, const char *path, const char *section);
+/* The list of all commands, for the page ploop(8). */
+void help_print_pod_commands(void);
 
 #endif

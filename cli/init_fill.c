@@ -140,22 +140,14 @@ struct gpt_buffers {
 	uint8_t secondary[LAY_GPT_SECONDARY_SECTORS * SECTOR_BYTES];
 };
 
-static int write_partition_table(struct pl_disk *disk, uint64_t size_sectors, const struct lay_partition *part)
+static int build_partition_table(uint64_t size_sectors, const struct lay_partition *part, struct gpt_buffers *gpt)
 {
 	uint8_t disk_guid[LAY_GPT_GUID_BYTES], part_guid[LAY_GPT_GUID_BYTES];
 	int r = random_guid(disk_guid);
 	if (r == 0)
 		r = random_guid(part_guid);
-	autofree struct gpt_buffers *gpt = malloc(sizeof(*gpt));
-	if (!gpt)
-		r = pl_fail(-ENOMEM, "no memory for a partition table");
-	if (r < 0)
-		return r;
-	lay_gpt_build(size_sectors, part, disk_guid, part_guid, gpt->primary, gpt->secondary);
-	r = pl_write(disk, gpt->primary, sizeof(gpt->primary), 0, 0);
 	if (r == 0)
-		r = pl_write(disk, gpt->secondary, sizeof(gpt->secondary),
-			     size_sectors * SECTOR_BYTES - sizeof(gpt->secondary), 0);
+		lay_gpt_build(size_sectors, part, disk_guid, part_guid, gpt->primary, gpt->secondary);
 	return r;
 }
 
@@ -163,17 +155,22 @@ static int write_partition_table(struct pl_disk *disk, uint64_t size_sectors, co
 struct contents {
 	const struct fill_options *options;
 	struct lay_partition partition;
+	struct gpt_buffers gpt;
 	int fd; /* the file system */
 };
 
+/* In the order of the disk, so that the image is in order, too. */
 static int write_contents(struct pl_disk *disk, void *arg)
 {
 	const struct contents *c = arg;
 	const struct fill_options *o = c->options;
-	int r = o->partition ? write_partition_table(disk, o->size_sectors, &c->partition) : 0;
+	uint64_t secondary_at = o->size_sectors * SECTOR_BYTES - sizeof(c->gpt.secondary);
+	int r = o->partition ? pl_write(disk, c->gpt.primary, sizeof(c->gpt.primary), 0, 0) : 0;
 	if (r == 0)
 		r = copy_data(c->fd, c->partition.sectors * SECTOR_BYTES, disk, c->partition.first_sector * SECTOR_BYTES,
 			      MIN(o->cluster_sectors * (uint64_t)SECTOR_BYTES, COPY_MAX_BYTES));
+	if (r == 0 && o->partition)
+		r = pl_write(disk, c->gpt.secondary, sizeof(c->gpt.secondary), secondary_at, 0);
 	return r;
 }
 
@@ -181,6 +178,8 @@ int fill_disk(const struct pl_chain_spec *chain, const struct fill_options *o)
 {
 	struct contents contents = {.options = o};
 	int r = place(o, &contents.partition) ? 0 : fill_check(o);
+	if (r == 0 && o->partition)
+		r = build_partition_table(o->size_sectors, &contents.partition, &contents.gpt);
 	if (r < 0)
 		return r;
 	autofd int fd = -1;

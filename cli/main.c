@@ -60,6 +60,8 @@ static int run_command(const struct cli_command *command, const char *path, int 
 	console_progress_end();
 	if (fflush(stdout) != 0 && r == 0)
 		r = pl_fail(-EIO, "standard output: %s", strerror(errno));
+	if (r < 0 && !pl_error()[0])
+		pl_fail(r, "%s", strerror(-r));
 	if (r != 0 && r != CLI_DONE && pl_error()[0])
 		fprintf(stderr, "ploop: %s\n", pl_error());
 	if (r == CLI_MISUSE)
@@ -107,6 +109,19 @@ static int run_help(int argc, char **argv)
 	return 0;
 }
 
+/* --man ploop commands, --man COMMAND SECTION: what the manual takes from the tables. */
+static int print_for_manual(const char *name, const char *section)
+{
+	if (strcmp(name, "ploop") == 0) {
+		help_print_pod_commands();
+		return 0;
+	}
+	const struct cli_command *command = find_command(name);
+	char path[128];
+	snprintf(path, sizeof(path), "ploop %s", name);
+	return command && help_print_pod(command, path, section) ? 0 : EXIT_PARAM;
+}
+
 /* Questions that build and completion ask. -1: the word is none of them. */
 static int answer_tool(int argc, char **argv)
 {
@@ -114,15 +129,8 @@ static int answer_tool(int argc, char **argv)
 		help_print_command_names();
 		return 0;
 	}
-	if (strcmp(argv[0], "--man-options") == 0 && argc > 1) {
-		const struct cli_command *command = find_command(argv[1]);
-		if (!command)
-			return EXIT_PARAM;
-		char path[128];
-		snprintf(path, sizeof(path), "ploop %s", command->name);
-		help_print_pod(command, path);
-		return 0;
-	}
+	if (strcmp(argv[0], "--man") == 0 && argc == 3)
+		return print_for_manual(argv[1], argv[2]);
 	return -1;
 }
 
