@@ -11,6 +11,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/wait.h>
 
 extern char **environ;
@@ -47,16 +48,18 @@ static int spawn(const char *path, const char *const *argv, int output, pid_t *p
 	return r == 0 ? 0 : pl_fail(-r, "start %s: %s", path, strerror(r));
 }
 
-/* Read @fd to its end; @last gets the last line that is not empty. */
+/* Read @fd to its end; @last gets the last line that is not empty and not behind a usage text. */
 static void read_last_line(int fd, char *last, size_t last_bytes)
 {
 	FILE *in = fdopen(fd, "r");
 	if (!in)
 		return;
 	char line[512];
+	bool usage = false;
 	while (fgets(line, sizeof(line), in)) {
 		line[strcspn(line, "\r\n")] = '\0';
-		if (line[0])
+		usage |= strncasecmp(line, "usage:", 6) == 0;
+		if (line[0] && !usage)
 			snprintf(last, last_bytes, "%s", line);
 	}
 	fclose(in);
