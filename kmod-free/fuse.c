@@ -79,12 +79,13 @@ static void serve_requests(struct fuse_export *e)
 			slot_put(s);
 			break;
 		}
-		e->served++;
 		e->in_flight++;
 		if (!fuse_request_start(s, bytes)) {
 			e->in_flight--;
 			slot_put(s);
 		}
+		if (++e->served % FUSE_KICK_REQUESTS == 0)
+			pl_loop_kick(e->loop);
 	}
 	arm_poll(e);
 }
