@@ -14,7 +14,9 @@ int bundle_name_below(const char *folder, const char *file, char **out)
 {
 	bool absolute = *file == '/';
 	size_t skip = absolute ? strlen(folder) : 0;
-	if (absolute && (strncmp(file, folder, skip) || (folder[skip - 1] != '/' && file[skip] != '/')))
+	if (absolute && strncmp(file, folder, skip))
+		return -EXDEV;
+	if (absolute && folder[skip - 1] != '/' && file[skip] != '/' && file[skip] != '\0') /* /a/bc is not in /a/b */
 		return -EXDEV;
 
 	autofree char *name = malloc(strlen(file) - skip + 2); /* 2: "." and its end */
