@@ -47,7 +47,7 @@ LDFLAGS := $(LDFLAGS_$(FLAVOR)) -pthread $(LDFLAGS_EXTRA)
 
 # ---- archives: one per folder; the arrow of knowledge is checked by `make tidy`
 srcs = $(wildcard $(1)/*.c)
-objs = $(patsubst %.c,$(BUILD)/%.o,$(1))
+objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LAYOUT_OBJS := $(call objs,$(call srcs,layout))
 ENGINE_OBJS := $(call objs,$(call srcs,ploop))
@@ -75,11 +75,11 @@ $(BUILD)/ploop: $(CLI_OBJS) $(ARCHIVES)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(CLI_OBJS) $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(CLI_LIBS) $(SERVE_LIBS) $(ENGINE_LIBS)
 
-$(BUILD)/ploop-server: $(BUILD)/kmod-free/server_main.o $(ARCHIVES)
+$(BUILD)/ploop-server: $(BUILD)/obj/kmod-free/server_main.o $(ARCHIVES)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(SERVE_LIBS) $(ENGINE_LIBS)
 
-$(BUILD)/ploop-holder: $(BUILD)/kmod-free/holder_main.o
+$(BUILD)/ploop-holder: $(BUILD)/obj/kmod-free/holder_main.o
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $<
 
@@ -87,8 +87,14 @@ $(SHLIB): $(ENGINE_OBJS) $(LAYOUT_OBJS) ploop/libploop-core.map
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libploop-core.so.0 -Wl,--version-script=ploop/libploop-core.map -o $@ $(ENGINE_OBJS) $(LAYOUT_OBJS) -Wl,--as-needed $(ENGINE_LIBS)
 
-$(BUILD)/layout/descriptor.o: CPPFLAGS += $(XML_CFLAGS)
-$(BUILD)/kmod-free/fuse%.o: CPPFLAGS += $(FUSE_CFLAGS)
+$(BUILD)/obj/layout/descriptor.o: CPPFLAGS += $(XML_CFLAGS)
+$(BUILD)/obj/kmod-free/fuse%.o: CPPFLAGS += $(FUSE_CFLAGS)
+
+# In a folder of their own: one of the sources' folders has the name of a program.
+$(BUILD)/obj/%.o: %.c
+	@echo "  CC    $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(BUILD)/%.o: %.c
 	@echo "  CC    $<"
@@ -104,7 +110,7 @@ $(BUILD)/tests/unit/layout_%: $(BUILD)/tests/unit/layout_%.o $(BUILD)/liblayout.
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/liblayout.a -lcriterion -lxml2 -lcrypto
 
-$(BUILD)/libcli.a: $(filter-out $(BUILD)/cli/main.o,$(CLI_OBJS))
+$(BUILD)/libcli.a: $(filter-out $(BUILD)/obj/cli/main.o,$(CLI_OBJS))
 	@echo "  AR    $@"
 	$(Q)rm -f $@; ar rcs $@ $^
 
