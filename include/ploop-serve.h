@@ -1,0 +1,99 @@
+/* ploop-serve.h — serving disks: the NBD server, and the start of a server process of its own.
+ *
+ * The conventions are those of ploop.h: 0 or negative errno, pl_error() has the sentence, option structs begin with
+ * their size, zero means the default, everything belongs to the thread of its loop.
+ */
+#ifndef PLOOP_SERVE_H
+#define PLOOP_SERVE_H
+
+#include "ploop.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------ NBD server on a loop ---------------------- */
+
+struct pl_server;
+
+struct pl_export {
+	const char *name;        /* what clients ask for; "" is the default export */
+	const char *description; /* NULL: none */
+	struct pl_disk *disk;    /* on the server's loop; outlives the server */
+};
+
+struct pl_server_options {
+	size_t size;
+	const struct pl_export *exports; /* copied; the strings and disks are not */
+	size_t export_count;
+	uint32_t max_connections;     /* default 64 */
+	const char *tls_certificates; /* folder with ca-cert.pem server-cert.pem server-key.pem, or */
+	const char *tls_psk_file;     /* file with lines user:hexkey, as psktool writes */
+	bool tls_verify_peer;         /* clients must show a certificate of that CA */
+	bool insecure_tcp;            /* TCP also without TLS */
+	const uint32_t *allow_uids;   /* besides root and our own, on unix sockets; copied */
+	size_t allow_uid_count;
+	/* The last connection is gone and none can come: after pl_server_close(), or without a listener. May be called
+	 * again after pl_server_close(). Must not free the server. */
+	void (*drained)(void *arg);
+	void *arg;
+};
+
+/* With TLS configured, clients on unix sockets may use it and those on TCP must.
+ * -EINVAL: options that contradict each other · -ENOENT, -EACCES: the TLS files · -ENOMEM. */
+PL_API int pl_server_new(struct pl_loop *loop, const struct pl_server_options *options, struct pl_server **out);
+/* No connection may be left: pl_server_close() or pl_server_kill() first, and the loop turned. */
+PL_API void pl_server_free(struct pl_server *server);
+
+/* Listen at @path, mode 0600; what a dead server left there is replaced. -EADDRINUSE a live one has it ·
+ * -EEXIST it is no socket. Removed again by pl_server_close(). */
+PL_API int pl_server_listen_unix(struct pl_server *server, const char *path);
+/* @host_port: HOST:PORT, [V6]:PORT or :PORT for every address. -EPERM: neither TLS nor insecure_tcp was given. */
+PL_API int pl_server_listen_tcp(struct pl_server *server, const char *host_port);
+/* Take over a listening or a connected stream socket (socket activation); the server owns it from here on. */
+PL_API int pl_server_take_fd(struct pl_server *server, int fd);
+
+/* Listen no more, remove the sockets, take no more requests; connections end when their replies are sent, then
+ * drained() is called. Returns at once. */
+PL_API void pl_server_close(struct pl_server *server);
+/* And drop the connections now. What the engine still works on is waited for. */
+PL_API void pl_server_kill(struct pl_server *server);
+PL_API uint32_t pl_server_connections(const struct pl_server *server);
+PL_API void pl_server_dump(const struct pl_server *server, void (*line)(void *arg, const char *text), void *arg);
+
+/* ------------------------------------------------------------------ a server process -------------------------- */
+
+/* What the program ploop-server does, said in a struct. Strings are borrowed. */
+struct pl_serve_options {
+	size_t size;
+	struct pl_chain_spec chain; /* its dir_fds are inherited by the server */
+	bool readonly;
+	const char *export_name; /* default "" */
+	const char *description;
+	const char *socket;   /* unix socket */
+	const char *tcp;      /* HOST:PORT */
+	const char *pid_file; /* written when ready, removed at the end */
+	bool daemonize;       /* the caller's process ends when the server is ready, with its exit code */
+	const char *tls_certificates;
+	const char *tls_psk_file;
+	bool tls_verify_peer;
+	bool insecure_tcp;
+	const uint32_t *allow_uids;
+	size_t allow_uid_count;
+	const char *fuse_mount_point; /* also, or only, export as files there */
+	uint64_t fuse_part_offset_bytes, fuse_part_length_bytes; /* first partition; 0: no such file */
+	bool fuse_allow_other;
+	const char *log_categories; /* debug lines of these: "nbd,map"; NULL: none */
+};
+
+/* The words that make ploop-server do @options: a NULL-terminated vector of one allocation, free() it.
+ * argv[0] is the path of the program: beside the running one, else where it was installed. NULL: no memory. */
+PL_API char **pl_serve_argv(const struct pl_serve_options *options);
+/* Become the server; returns only on failure. */
+PL_API int pl_serve_exec(const struct pl_serve_options *options);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,44 @@
+/* The connected sockets of one NBD server: moves bytes between them and the machine through the engine's loop, and
+ * knows nothing of NBD. All on the loop's thread. */
+#ifndef PLOOP_NBDS_IO_H
+#define PLOOP_NBDS_IO_H
+
+#include "nbds_conn.h"
+
+struct tls_context;
+struct nbds_peer;
+
+struct nbds_io {
+	/* ---- fixed from init to fini */
+	struct pl_loop *loop;
+	struct nbds_backend backend; /* wake is ours */
+	const struct nbds_export *exports;
+	size_t export_count;
+	struct tls_context *tls; /* NULL: none; borrowed */
+	uint32_t max_peers;
+	void (*empty)(struct nbds_io *io); /* the last peer is gone; may be NULL */
+
+	/* ---- changes */
+	struct nbds_peer *peers;
+	uint32_t peer_count;
+	uint64_t accepted, received_bytes, sent_bytes; /* counters, ever */
+	struct queue dirty;   /* peers with something to settle before the loop sleeps */
+	struct queue waiting; /* peers to settle in the next turn: they wait for a buffer */
+	struct pl_hook hook;
+	bool closing;
+};
+
+void nbds_io_init(struct nbds_io *io);
+/* No peer may be left. */
+void nbds_io_fini(struct nbds_io *io);
+
+/* Serve the connected socket @fd, which is the io's from here on, also on failure. -ENOMEM, -EBUSY: too many. */
+int nbds_io_add(struct nbds_io *io, int fd, enum nbds_tls_policy tls, const char *name);
+/* Take no more requests; peers leave when their replies are sent. */
+void nbds_io_close(struct nbds_io *io);
+/* Drop all peers now; they leave when the backend has finished their requests. */
+void nbds_io_kill(struct nbds_io *io);
+/* A line per peer. */
+void nbds_io_dump(const struct nbds_io *io, void (*line)(void *arg, const char *text), void *arg);
+
+#endif
