@@ -33,6 +33,9 @@ static int open_by_components(int dir_fd, const char *name, int flags)
 		name += n + strspn(name + n, "/");
 		bool last = *name == '\0';
 
+		struct stat st; /* for a better answer than ENOTDIR; what protects is O_NOFOLLOW */
+		if (!fstatat(at, part, &st, AT_SYMLINK_NOFOLLOW) && S_ISLNK(st.st_mode))
+			return -ELOOP;
 		int fd = openat(at, part, (last ? flags : O_PATH | O_DIRECTORY) | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
 			return -errno;
@@ -87,8 +90,6 @@ static const char *kind_of(mode_t mode)
 		return "a directory";
 	case S_IFIFO:
 		return "a pipe";
-	case S_IFLNK:
-		return "a symbolic link";
 	default:
 		return "a socket";
 	}
