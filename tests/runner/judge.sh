@@ -76,25 +76,36 @@ run_test()
 	read -r _ failed skipped <<<"$tally"
 	[ "$skipped" = 0 ] || verdict=skip
 	[ "$failed" = 0 ] || verdict=FAIL
-	report "$verdict" "$name" "$log" "$((SECONDS - start))" "$tally"
+	report "$verdict" "$name" "$log" "$((SECONDS - start))" "$tally" "$1"
 	if [ "$verdict" = FAIL ] || [ -n "$KEEP" ]; then
 		return
 	fi
 	rm -rf "$dir"
 }
 
+# A sanitizer's report from its first line, else the end of the log.
+what_went_wrong()
+{
+	local at
+	at=$(grep -naE 'ERROR: [A-Za-z]+Sanitizer|WARNING: ThreadSanitizer|runtime error:|ERROR: libFuzzer' "$1" | head -1)
+	if [ -n "$at" ]; then
+		sed -n "${at%%:*},+20p" "$1"
+	else
+		tail -n 30 "$1"
+	fi
+}
+
 # Everything about one test in a single write, so that tests that run at once do not mix their lines.
 report()
 {
-	local verdict=$1 name=$2 log=$3 seconds=$4 count
-	count=${5%% *}
+	local verdict=$1 name=$2 log=$3 seconds=$4 count=${5%% *}
 	case $verdict in
 	ok) printf 'ok    %s (%s in %s s)\n' "$name" "$count" "$seconds" ;;
 	skip) printf 'skip  %s: %s\n' "$name" "$(sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -a '^\[SKIP\]' ||
 		tail -n 1 "$log")" ;;
 	FAIL)
 		printf 'FAIL  %s (%s s)\n%s\n      again: make check T=%q   log: %s   scratch: %s\n' "$name" "$seconds" \
-			"$(tail -n 40 "$log" | sed 's/^/      | /')" "$name" "$log" "$scratch"
+			"$(what_went_wrong "$log" | sed 's/^/      | /')" "$name" "$log" "$scratch/$6"
 		;;
 	esac
 }

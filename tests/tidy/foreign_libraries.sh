@@ -8,10 +8,11 @@ rows='
 liburing.h          ploop/loop_uring.c
 libxml/             layout/descriptor*
 openssl/evp.h       layout/ext_md5.c crypt/cipher_openssl.c
-openssl/            kmod-free/*tls*
-fuse_lowlevel.h     kmod-free/fuse*
-fuse.h              kmod-free/fuse*
-linux/fuse.h        kmod-free/fuse*
+openssl/ssl.h       kmod-free/tls_openssl.c
+openssl/err.h       kmod-free/tls_openssl.c
+fuse_lowlevel.h     kmod-free/fuse_session.c
+fuse.h              kmod-free/fuse_session.c
+linux/fuse.h        kmod-free/fuse_request.c
 json-c/             cli/output*.c
 blkid/              cli/*
 libmount/           cli/mount_table.c kmod-free/mount_table.c
