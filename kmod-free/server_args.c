@@ -1,0 +1,290 @@
+/* An image is one word, FORMAT:FD:GUID:LENGTH:NAME:PATH. FD is the inherited folder that NAME lies in and LENGTH how
+ * many bytes NAME has; an image that the operator named by its path alone is FORMAT:-1::0::PATH. */
+#include "server_args.h"
+
+#include "base/cleanup.h"
+#include "base/invariant.h"
+#include "base/units.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum kind { KIND_FLAG, KIND_TEXT, KIND_U32, KIND_U64, KIND_IMAGE, KIND_UID };
+
+#define AT(field) offsetof(struct pl_serve_options, field)
+
+static const struct row {
+	const char *name;
+	enum kind kind;
+	size_t at;
+	const char *help;
+} rows[] = {
+	{"--image", KIND_IMAGE, 0, "FORMAT:FD:GUID:LENGTH:NAME:PATH  an image of the chain, base first"},
+	{"--cluster-sectors", KIND_U32, AT(chain.cluster_sectors), "N  cluster size the descriptor tells"},
+	{"--size-sectors", KIND_U64, AT(chain.size_sectors), "N  disk size the descriptor tells"},
+	{"--preallocated", KIND_FLAG, AT(chain.preallocated), "discard keeps the space"},
+	{"--read-only", KIND_FLAG, AT(readonly), "refuse writes"},
+	{"--export", KIND_TEXT, AT(export_name), "NAME  what clients ask for; default: the empty name"},
+	{"--description", KIND_TEXT, AT(description), "TEXT  what clients may show"},
+	{"--socket", KIND_TEXT, AT(socket), "PATH  serve NBD at this unix socket"},
+	{"--tcp", KIND_TEXT, AT(tcp), "HOST:PORT  serve NBD there; needs TLS or --insecure-tcp"},
+	{"--tls-x509", KIND_TEXT, AT(tls_certificates), "DIR  ca-cert.pem, server-cert.pem, server-key.pem"},
+	{"--tls-psk", KIND_TEXT, AT(tls_psk_file), "FILE  lines of user:hexkey"},
+	{"--tls-verify-peer", KIND_FLAG, AT(tls_verify_peer), "clients must have a certificate of our CA"},
+	{"--insecure-tcp", KIND_FLAG, AT(insecure_tcp), "let TCP clients in without TLS"},
+	{"--allow-uid", KIND_UID, 0, "UID  let this user in besides root and our own"},
+	{"--pid-file", KIND_TEXT, AT(pid_file), "PATH  written when ready"},
+	{"--daemonize", KIND_FLAG, AT(daemonize), "return when ready, serve in the background"},
+	{"--fuse", KIND_TEXT, AT(fuse_mount_point), "DIR  show the disk as files there"},
+	{"--fuse-part-offset", KIND_U64, AT(fuse_part_offset_bytes), "N  first partition, bytes"},
+	{"--fuse-part-length", KIND_U64, AT(fuse_part_length_bytes), "N  its length"},
+	{"--fuse-allow-other", KIND_FLAG, AT(fuse_allow_other), "other users may come in"},
+	{"--debug", KIND_TEXT, AT(log_categories), "LIST  log lines of these categories"},
+};
+
+static void *field(const struct pl_serve_options *o, const struct row *row)
+{
+	return (char *)o + row->at;
+}
+
+/* ------------------------------------------------------------------ struct to words */
+
+/* The words are made twice: counted, then written into one allocation. */
+struct words {
+	char **argv; /* NULL: count only */
+	char *text;
+	size_t count, bytes;
+};
+
+static void add_word(struct words *w, const char *fmt, ...) PL_PRINTF(2, 3);
+static void add_word(struct words *w, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	char *at = w->argv ? w->text + w->bytes : NULL;
+	int n = vsnprintf(at, at ? SIZE_MAX / 2 : 0, fmt, ap);
+	va_end(ap);
+	if (w->argv)
+		w->argv[w->count] = at;
+	w->count++;
+	w->bytes += (size_t)n + 1;
+}
+
+static void add_image(struct words *w, const char *name, const struct pl_image_ref *i)
+{
+	bool inside = i->dir_fd >= 0;
+	add_word(w, "%s", name);
+	add_word(w, "%s:%d:%s:%zu:%s:%s", i->format == PL_FORMAT_RAW ? "raw" : "ploop", inside ? i->dir_fd : -1, i->guid,
+		 inside ? strlen(i->name) : 0, inside ? i->name : "", i->path ? i->path : "");
+}
+
+static void add_row(struct words *w, const struct pl_serve_options *o, const struct row *row)
+{
+	const void *p = field(o, row);
+	switch (row->kind) {
+	case KIND_FLAG:
+		if (*(const bool *)p)
+			add_word(w, "%s", row->name);
+		break;
+	case KIND_TEXT:
+		if (*(const char *const *)p) {
+			add_word(w, "%s", row->name);
+			add_word(w, "%s", *(const char *const *)p);
+		}
+		break;
+	case KIND_U32:
+	case KIND_U64: {
+		uint64_t v = row->kind == KIND_U32 ? *(const uint32_t *)p : *(const uint64_t *)p;
+		if (v) {
+			add_word(w, "%s", row->name);
+			add_word(w, "%" PRIu64, v);
+		}
+		break;
+	}
+	case KIND_IMAGE:
+		for (size_t i = 0; i < o->chain.count; i++)
+			add_image(w, row->name, &o->chain.images[i]);
+		break;
+	case KIND_UID:
+		for (size_t i = 0; i < o->allow_uid_count; i++) {
+			add_word(w, "%s", row->name);
+			add_word(w, "%" PRIu32, o->allow_uids[i]);
+		}
+		break;
+	}
+}
+
+static void add_all(struct words *w, const char *program, const struct pl_serve_options *o)
+{
+	add_word(w, "%s", program);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		add_row(w, o, &rows[i]);
+}
+
+/* Beside the running program (the build tree), else where it was installed. */
+static void find_program(char *out, size_t bytes)
+{
+	ssize_t n = readlink("/proc/self/exe", out, bytes - 1);
+	if (n > 0) {
+		out[n] = '\0';
+		char *slash = strrchr(out, '/');
+		size_t at = slash ? (size_t)(slash - out) + 1 : 0;
+		if ((size_t)snprintf(out + at, bytes - at, "ploop-server") < bytes - at && access(out, X_OK) == 0)
+			return;
+	}
+	snprintf(out, bytes, "%s/ploop-server", PLOOP_LIBEXECDIR);
+}
+
+char **pl_serve_argv(const struct pl_serve_options *options)
+{
+	char program[4096];
+	struct words w = {0};
+	find_program(program, sizeof(program));
+	add_all(&w, program, options);
+	size_t pointers = (w.count + 1) * sizeof(char *);
+	char **argv = calloc(1, pointers + w.bytes);
+	if (!argv)
+		return NULL;
+	w = (struct words){.argv = argv, .text = (char *)argv + pointers};
+	add_all(&w, program, options);
+	return argv;
+}
+
+int pl_serve_exec(const struct pl_serve_options *options)
+{
+	autofree char **argv = pl_serve_argv(options);
+	if (!argv)
+		return pl_fail(-ENOMEM, "no memory for the words of ploop-server");
+	for (size_t i = 0; i < options->chain.count; i++)
+		if (options->chain.images[i].dir_fd >= 0)
+			fcntl(options->chain.images[i].dir_fd, F_SETFD, 0);
+	execv(argv[0], argv);
+	return pl_fail(-errno, "%s: %s", argv[0], strerror(errno));
+}
+
+/* ------------------------------------------------------------------ words to struct */
+
+static int parse_number(const char *text, uint64_t max, uint64_t *out)
+{
+	char *end;
+	errno = 0;
+	unsigned long long v = strtoull(text, &end, 10);
+	if (errno || end == text || *end || text[0] == '-' || v > max)
+		return pl_fail(-EINVAL, "%s: want a number up to %" PRIu64, text, max);
+	*out = v;
+	return 0;
+}
+
+/* The field up to the next colon, cut off in place. */
+static char *cut(char **text)
+{
+	char *start = *text;
+	char *colon = start ? strchr(start, ':') : NULL;
+	if (!colon)
+		return NULL;
+	*colon = '\0';
+	*text = colon + 1;
+	return start;
+}
+
+static int parse_image(char *text, struct pl_image_ref *out)
+{
+	char *rest = text;
+	const char *format = cut(&rest), *fd = cut(&rest), *guid = cut(&rest), *length = cut(&rest);
+	uint64_t n = 0, dir_fd = 0;
+	bool inside = fd && strcmp(fd, "-1") != 0;
+	if (!length || parse_number(length, PATH_MAX, &n) < 0 || (inside && parse_number(fd, INT32_MAX, &dir_fd) < 0) ||
+	    strlen(rest) < n + 1 || rest[n] != ':' || strlen(guid) > PL_GUID_TEXT)
+		return pl_fail(-EINVAL, "--image %s: want FORMAT:FD:GUID:LENGTH:NAME:PATH", text);
+	rest[n] = '\0';
+	*out = (struct pl_image_ref){.name = rest, .path = rest + n + 1, .dir_fd = inside ? (int)dir_fd : -1};
+	snprintf(out->guid, sizeof(out->guid), "%s", guid);
+	if (strcmp(format, "raw") != 0 && strcmp(format, "ploop") != 0)
+		return pl_fail(-EINVAL, "--image: format %s, known are ploop and raw", format);
+	out->format = format[0] == 'r' ? PL_FORMAT_RAW : PL_FORMAT_PLOOP;
+	if (inside)
+		fcntl(out->dir_fd, F_SETFD, FD_CLOEXEC);
+	return 0;
+}
+
+static int parse_row(struct server_args *a, const struct row *row, char *value)
+{
+	struct pl_serve_options *o = &a->options;
+	void *p = field(o, row);
+	uint64_t v = 0;
+	int r = 0;
+	switch (row->kind) {
+	case KIND_FLAG:
+		*(bool *)p = true;
+		break;
+	case KIND_TEXT:
+		*(const char **)p = value;
+		break;
+	case KIND_U32:
+		r = parse_number(value, UINT32_MAX, &v);
+		*(uint32_t *)p = (uint32_t)v;
+		break;
+	case KIND_U64:
+		r = parse_number(value, INT64_MAX, &v);
+		*(uint64_t *)p = v;
+		break;
+	case KIND_IMAGE:
+		if (o->chain.count == ARRAY_LEN(a->images))
+			return pl_fail(-EINVAL, "more than %zu images", ARRAY_LEN(a->images));
+		r = parse_image(value, &a->images[o->chain.count++]);
+		break;
+	case KIND_UID:
+		if (o->allow_uid_count == ARRAY_LEN(a->uids))
+			return pl_fail(-EINVAL, "more than %zu users", ARRAY_LEN(a->uids));
+		r = parse_number(value, UINT32_MAX - 1, &v);
+		a->uids[o->allow_uid_count++] = (uint32_t)v;
+		break;
+	}
+	return r < 0 ? pl_wrap(r, "%s", row->name) : 0;
+}
+
+static const struct row *find_row(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return &rows[i];
+	return NULL;
+}
+
+int server_args_parse(struct server_args *a, int argc, char **argv)
+{
+	a->options = (struct pl_serve_options){
+		.size = sizeof(a->options),
+		.chain = {.size = sizeof(a->options.chain), .images = a->images},
+		.allow_uids = a->uids,
+	};
+	for (int i = 1; i < argc; i++) {
+		a->help |= strcmp(argv[i], "--help") == 0;
+		if (a->help)
+			return 0;
+		const struct row *row = find_row(argv[i]);
+		if (!row)
+			return pl_fail(-EINVAL, "%s: unknown option", argv[i]);
+		if (row->kind != KIND_FLAG && i + 1 == argc)
+			return pl_fail(-EINVAL, "%s wants a value", argv[i]);
+		int r = parse_row(a, row, row->kind == KIND_FLAG ? NULL : argv[++i]);
+		if (r < 0)
+			return r;
+	}
+	if (a->options.chain.count == 0)
+		return pl_fail(-EINVAL, "no --image");
+	return 0;
+}
+
+void server_args_help(void)
+{
+	printf("usage: ploop-server --image ... [options]\n"
+	       "Serve one disk. People use `ploop serve` and `ploop mount`, which start this program.\n\n");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		printf("  %s %s\n", rows[i].name, rows[i].help);
+}

@@ -1,0 +1,22 @@
+/* What makes a program a good service: going to the background with its errors told, pid file, inherited sockets, log. */
+#ifndef PLOOP_SERVER_DAEMON_H
+#define PLOOP_SERVER_DAEMON_H
+
+#include <stdbool.h>
+
+/* Where log lines go: stderr, or the system's log once in the background. */
+void daemon_log_start(bool background, const char *debug_categories);
+
+/* Go on in a child with a session of its own. The caller's process waits until daemon_ready() and then ends with 0; if
+ * the child ends before, with its exit code. What the child prints until then reaches the caller's stderr. */
+int daemon_begin(int *ready_fd);
+/* Up and running: let the caller go, and let go of its terminal. */
+void daemon_ready(int *ready_fd);
+
+/* Write our pid, as a whole file or not at all. */
+int daemon_write_pid(const char *path);
+
+/* Sockets handed over by socket activation are descriptors 3, 4 …: their count, or 0. Forgets them for children. */
+int daemon_inherited_sockets(void);
+
+#endif

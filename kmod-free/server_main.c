@@ -1,0 +1,315 @@
+/* ploop-server: one disk, one process. Opens the chain, serves it over NBD or FUSE or both, and closes it clean.
+ *
+ *     start     words -> background -> loop -> disk -> sockets, FUSE -> pid file -> ready
+ *     SIGTERM, SIGINT, SIGHUP, unmounted, the only client gone
+ *               no new clients -> requests in flight finish -> disk closed clean -> sockets and pid file gone
+ *     the same signal again, or 30 s
+ *               connections are dropped; what the engine works on still finishes
+ *     SIGUSR1   the disk's recent events and the connections go to the log
+ *
+ * Exit code: 0 served and closed clean · 1 failed · 2 wrong words. The last line on stderr says why. */
+#include "base/cleanup.h"
+#include "base/invariant.h"
+#include "base/units.h"
+#include "fuse.h"
+#include "server_args.h"
+#include "server_daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+
+#define FIRST_INHERITED_FD 3
+#define DRAIN_NS           (30 * NS_PER_S)
+
+enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_MISUSE };
+
+struct service {
+	const struct pl_serve_options *options;
+	int inherited; /* sockets of socket activation */
+	struct pl_loop *loop;
+	struct pl_disk *disk;
+	struct pl_server *server;
+	struct fuse_export *fuse;
+	bool background, wrote_pid, stopping, drained, signal_armed;
+	int signal_fd;
+	struct pl_io signal_io;
+	struct signalfd_siginfo signal;
+	struct pl_timer drain;
+};
+
+/* ------------------------------------------------------------------ stopping */
+
+static void on_drained(void *arg)
+{
+	struct service *s = arg;
+	if (!s->stopping && s->fuse)
+		return; /* the only client left, but the mount is there */
+	s->drained = true;
+	pl_loop_stop(s->loop);
+}
+
+static void drop_clients(struct service *s, const char *why)
+{
+	pl_log(PL_LOG_WARN, "serve", "%s: dropping %u connections", why, pl_server_connections(s->server));
+	pl_server_kill(s->server);
+}
+
+static void on_drain_timeout(struct pl_timer *timer)
+{
+	drop_clients(container_of(timer, struct service, drain), "30 s to finish are over");
+}
+
+static void stop(struct service *s, const char *why)
+{
+	if (s->stopping) {
+		drop_clients(s, why);
+		return;
+	}
+	pl_log(PL_LOG_INFO, "serve", "stopping: %s", why);
+	s->stopping = true;
+	s->drain.fire = on_drain_timeout;
+	pl_timer_start(s->loop, &s->drain, DRAIN_NS);
+	pl_server_close(s->server);
+}
+
+static void on_unmounted(void *arg)
+{
+	struct service *s = arg;
+	if (!s->stopping)
+		stop(s, "unmounted");
+}
+
+/* ------------------------------------------------------------------ signals */
+
+static void dump_line(void *arg, const char *text)
+{
+	pl_log(PL_LOG_WARN, "dump", "%s", text);
+}
+
+static void await_signal(struct service *s)
+{
+	s->signal_armed = true;
+	pl_loop_submit(s->loop, &s->signal_io);
+}
+
+static void on_signal(struct pl_io *io)
+{
+	struct service *s = container_of(io, struct service, signal_io);
+	s->signal_armed = false;
+	if (io->res == -ECANCELED)
+		return;
+	if (io->res == (int32_t)sizeof(s->signal) && s->signal.ssi_signo == SIGUSR1) {
+		pl_disk_dump(s->disk, dump_line, NULL);
+		pl_server_dump(s->server, dump_line, NULL);
+	} else if (io->res == (int32_t)sizeof(s->signal)) {
+		stop(s, strsignal((int)s->signal.ssi_signo));
+	}
+	await_signal(s);
+}
+
+/* A dead client, or a host file at its size limit, is an error code and no reason to die. */
+static int take_signals(struct service *s)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGXFSZ, &ignore, NULL);
+
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	if (s->signal_fd < 0)
+		return pl_fail(-errno, "signalfd: %s", strerror(errno));
+	s->signal_io = (struct pl_io){.done = on_signal, .fd = s->signal_fd, .kind = PL_IO_READ, .buf = &s->signal,
+				      .length = sizeof(s->signal), .offset = UINT64_MAX,
+				      .buf_index = PL_IO_NO_BUFFER};
+	return 0;
+}
+
+/* ------------------------------------------------------------------ starting */
+
+static int open_disk(struct service *s)
+{
+	struct pl_open_options open = {.size = sizeof(open), .flags = s->options->readonly ? PL_OPEN_READONLY : 0};
+	return pl_disk_open(s->loop, &s->options->chain, &open, &s->disk);
+}
+
+static int start_nbd(struct service *s)
+{
+	const struct pl_serve_options *o = s->options;
+	struct pl_export export = {o->export_name ? o->export_name : "", o->description, s->disk};
+	struct pl_server_options server = {
+		.size = sizeof(server),
+		.exports = &export,
+		.export_count = 1,
+		.tls_certificates = o->tls_certificates,
+		.tls_psk_file = o->tls_psk_file,
+		.tls_verify_peer = o->tls_verify_peer,
+		.insecure_tcp = o->insecure_tcp,
+		.allow_uids = o->allow_uids,
+		.allow_uid_count = o->allow_uid_count,
+		.drained = on_drained,
+		.arg = s,
+	};
+	int r = pl_server_new(s->loop, &server, &s->server);
+	if (r == 0 && o->socket)
+		r = pl_server_listen_unix(s->server, o->socket);
+	if (r == 0 && o->tcp)
+		r = pl_server_listen_tcp(s->server, o->tcp);
+	for (int i = 0; r == 0 && i < s->inherited; i++)
+		r = pl_server_take_fd(s->server, FIRST_INHERITED_FD + i);
+	return r;
+}
+
+/* The kernel may write to the mounted disk to free memory: our own allocations must not wait for that. */
+static int start_fuse(struct service *s)
+{
+	const struct pl_serve_options *o = s->options;
+	if (!o->fuse_mount_point)
+		return 0;
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		pl_log(PL_LOG_DEBUG, "serve", "PR_SET_IO_FLUSHER: %s", strerror(errno));
+	struct fuse_export_options fuse = {
+		.size = sizeof(fuse),
+		.mount_point = o->fuse_mount_point,
+		.part_offset_bytes = o->fuse_part_offset_bytes,
+		.part_length_bytes = o->fuse_part_length_bytes,
+		.allow_other = o->fuse_allow_other,
+		.unmounted = on_unmounted,
+		.arg = s,
+	};
+	return fuse_export_start(s->loop, s->disk, &fuse, &s->fuse);
+}
+
+static int start(struct service *s)
+{
+	int r = pl_loop_new(NULL, &s->loop);
+	if (r == 0)
+		r = take_signals(s);
+	if (r == 0)
+		r = open_disk(s);
+	if (r == 0)
+		r = start_nbd(s);
+	if (r == 0)
+		r = start_fuse(s);
+	if (r == 0 && s->options->pid_file)
+		r = daemon_write_pid(s->options->pid_file);
+	if (r < 0)
+		return r;
+	s->wrote_pid = s->options->pid_file != NULL;
+	await_signal(s);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ the end */
+
+static void end_loop(struct service *s)
+{
+	pl_timer_stop(s->loop, &s->drain);
+	if (s->signal_armed)
+		pl_loop_cancel(s->loop, &s->signal_io);
+	while (s->signal_armed && pl_loop_step(s->loop, true) == 0)
+		;
+	pl_loop_free(s->loop);
+	s->loop = NULL;
+	close(s->signal_fd);
+}
+
+static int end_server(struct service *s)
+{
+	if (!s->server)
+		return 0;
+	pl_server_kill(s->server);
+	while (pl_server_connections(s->server) > 0) {
+		int r = pl_loop_step(s->loop, true);
+		if (r < 0)
+			return r;
+	}
+	pl_server_free(s->server);
+	s->server = NULL;
+	return 0;
+}
+
+/* In the order of dependence; also after a start that failed half-way. A failure keeps its first sentence. */
+static int finish(struct service *s)
+{
+	int r = 0;
+	if (s->fuse)
+		fuse_export_stop(s->fuse);
+	s->fuse = NULL;
+	if (s->loop)
+		r = end_server(s);
+	if (s->disk) {
+		int closed = pl_disk_close(s->disk);
+		r = r < 0 ? r : closed;
+	}
+	if (s->loop)
+		end_loop(s);
+	if (s->wrote_pid)
+		unlink(s->options->pid_file);
+	return r;
+}
+
+static int run(struct service *s)
+{
+	int r = 0;
+	while (r == 0 && !s->drained)
+		r = pl_loop_run(s->loop);
+	return r;
+}
+
+static enum exit_code fail(const struct service *s)
+{
+	if (s->background)
+		pl_log(PL_LOG_ERROR, "serve", "%s", pl_error());
+	else
+		fprintf(stderr, "ploop-server: %s\n", pl_error());
+	return EXIT_FAILED;
+}
+
+static enum exit_code serve(struct service *s, int *ready_fd)
+{
+	if (start(s) < 0) {
+		fail(s);
+		finish(s);
+		return EXIT_FAILED;
+	}
+	if (s->options->daemonize) {
+		daemon_ready(ready_fd);
+		daemon_log_start(true, s->options->log_categories);
+		s->background = true;
+	}
+	enum exit_code code = run(s) < 0 ? fail(s) : EXIT_DONE;
+	return finish(s) < 0 ? fail(s) : code;
+}
+
+int main(int argc, char **argv)
+{
+	static struct server_args args;
+	int ready_fd = -1;
+	if (server_args_parse(&args, argc, argv) < 0) {
+		fprintf(stderr, "ploop-server: %s\n", pl_error());
+		return EXIT_MISUSE;
+	}
+	if (args.help) {
+		server_args_help();
+		return EXIT_DONE;
+	}
+	struct service s = {.options = &args.options, .signal_fd = -1, .inherited = daemon_inherited_sockets()};
+	if (!args.options.socket && !args.options.tcp && !args.options.fuse_mount_point && s.inherited == 0) {
+		fprintf(stderr, "ploop-server: nowhere to serve: give --socket, --tcp or --fuse\n");
+		return EXIT_MISUSE;
+	}
+	daemon_log_start(false, args.options.log_categories);
+	if (args.options.daemonize && daemon_begin(&ready_fd) < 0)
+		return fail(&s);
+	return serve(&s, &ready_fd);
+}
