@@ -92,6 +92,61 @@ PL_API char **pl_serve_argv(const struct pl_serve_options *options);
 /* Become the server; returns only on failure. */
 PL_API int pl_serve_exec(const struct pl_serve_options *options);
 
+/* ------------------------------------------------------------------ running disks ----------------------------- */
+
+/* A disk that is a block device of this machine, served by a process of its own. Only root makes and removes them. */
+struct pl_device {
+	char name[32];      /* "ploop10000" */
+	char node[64];      /* /dev/mapper/ploop10000 */
+	char partition[64]; /* /dev/mapper/ploop10000p1; "" when there is no partition 1 */
+	char transport[16]; /* "fuse" */
+	char *component;    /* "" for the default one */
+	char *bundle;       /* canonical path of the descriptor; "" for a list of images */
+	char **images;      /* canonical paths, base first */
+	size_t image_count;
+	bool readonly;
+	bool alive;         /* the server runs; else requests fail with EIO until it is unmounted */
+	uint64_t dev, partition_dev; /* dev_t of the two nodes */
+	/* the library's */
+	uint64_t server_pid, server_start; /* start time in ticks after boot: with the pid it names one process for ever */
+	uint64_t backing;                  /* the transport's */
+};
+
+PL_API void pl_device_free(struct pl_device *device);
+
+struct pl_attach_options {
+	size_t size;
+	const struct pl_serve_options *serve; /* chain, readonly, debug; what the transport needs is added */
+	const char *bundle;    /* NULL: a list of images */
+	const char *component; /* NULL or "": the default one */
+	const char *device;    /* name or node that it shall have; NULL: a free one */
+	const char *transport; /* NULL or "auto": the best one here */
+	bool no_partition_scan;
+};
+
+/* Start a server for the disk and make a block device of it. On failure nothing is left.
+ * -EBUSY: the disk is attached already, the name is taken, or the images are in use · -EINVAL: no such transport or
+ * not a device name · what opening the disk can say. */
+PL_API int pl_device_attach(const struct pl_attach_options *options, struct pl_device **out);
+
+/* Remove the block device, let the server close the disk and wait for both. -EBUSY after @timeout_ms: who holds it is
+ * in the sentence; it can be called again. -EIO: the server died or could not close, so the image stays marked in use. */
+PL_API int pl_device_detach(struct pl_device *device, uint32_t timeout_ms);
+
+/* All of them, by name. What dead servers left and nobody has mounted is cleaned up on the way. */
+PL_API int pl_device_list(struct pl_device ***out, size_t *count);
+PL_API void pl_device_list_free(struct pl_device **devices, size_t count);
+
+/* The device that @word means: its name, a node of it, a mount point, a descriptor or its folder, an image.
+ * @component matters for the last three. -ENOENT: it is not attached. */
+PL_API int pl_device_find(const char *word, const char *component, struct pl_device **out);
+
+/* Where its file system is mounted in this mount namespace, the last mounted first; NULL-terminated, one free(). */
+PL_API int pl_device_mount_points(const struct pl_device *device, char ***out);
+
+/* "123 (bash), 456 (vim)": the processes that keep it or what is mounted at @mount_point (NULL: nothing) busy. */
+PL_API void pl_device_holders(const struct pl_device *device, const char *mount_point, char *out, size_t out_bytes);
+
 #ifdef __cplusplus
 }
 #endif
