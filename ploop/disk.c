@@ -1,7 +1,7 @@
 /* Opening and closing a disk.
  *
  *   open   files, locks -> headers -> BATs -> [holder's table] -> [what a crash left is made durable] -> marked in use
- *   close  requests drained -> rounds until nothing is pending -> file cut -> marked closed -> holder goes -> unlocked
+ *   close  requests drained -> rounds until nothing is pending -> file cut, extension written -> marked closed -> holder goes -> unlocked
  *
  *   crash after…            leaves                                the next open
  *   marked in use           a marked image, BAT as before         checks the BAT, syncs before it reuses anything
@@ -32,6 +32,7 @@ static void free_disk(struct pl_disk *d)
 	commit_fini(d);
 	pending_free(d->pending);
 	survive_detach(&d->survive, false);
+	extension_free(d->extension);
 	alloc_fini(&d->alloc);
 	map_fini(&d->map);
 	chain_close(d);
@@ -169,11 +170,11 @@ static int recover(struct pl_disk *d)
 	return store_sync(d->top->store);
 }
 
-static int mark(struct pl_disk *d, uint32_t marker)
+static int mark(struct pl_disk *d, uint32_t marker, uint64_t ext_sectors)
 {
 	struct lay_header h = d->top->header;
 	h.in_use = marker;
-	h.ext_sectors = 0;
+	h.ext_sectors = ext_sectors;
 	if (marker != LAY_IN_USE && d->alloc.used_count > 0)
 		h.flags &= ~LAY_FLAG_EMPTY;
 	int r = chain_write_header(d, &h);
@@ -194,7 +195,9 @@ static int open_loaded(struct pl_disk *d, const struct pl_open_options *options)
 		return r;
 	r = recover(d);
 	if (r == 0)
-		r = mark(d, LAY_IN_USE);
+		r = extension_load(d);
+	if (r == 0)
+		r = mark(d, LAY_IN_USE, 0);
 	if (r == 0)
 		disk_event(d, "open", d->depth, d->alloc.used_count);
 	return r;
@@ -257,11 +260,14 @@ static int close_top(struct pl_disk *d)
 	invariant(d->pending->live_count == 0);
 	uint64_t end = file_offset(d, (struct fclu){alloc_end(&d->alloc)}, 0);
 	struct store *top = d->top->store;
+	uint64_t ext_sectors = 0;
 	if (!d->keep_space && end < top->size_bytes)
 		r = top->ops->set_size(top, end);
+	if (r == 0 && d->extension)
+		r = extension_store(d, &ext_sectors);
 	if (r == 0)
 		r = store_sync(top);
-	return r < 0 ? r : mark(d, LAY_CLOSED_V20);
+	return r < 0 ? r : mark(d, ext_sectors ? LAY_CLOSED_V21 : LAY_CLOSED_V20, ext_sectors);
 }
 
 int pl_disk_close(struct pl_disk *d)

@@ -22,6 +22,7 @@
 #include "ploop.h"
 #include "ploop/alloc.h"
 #include "ploop/commit.h"
+#include "ploop/extension.h"
 #include "ploop/map.h"
 #include "ploop/pending.h"
 #include "ploop/store.h"
@@ -106,6 +107,7 @@ struct pl_disk {
 	struct survive survive;
 	struct commit commit;
 	struct space space;
+	struct extension *extension; /* NULL: the top has none */
 	struct file_list freed;       /* unmapped since the last cut */
 	struct file_list freed_round; /* unmapped in the BAT of the running round */
 	uint64_t writes;              /* completed, ever */

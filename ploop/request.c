@@ -51,6 +51,8 @@ void pl_submit(struct pl_disk *d, struct pl_req *req)
 	};
 	d->request_count++;
 	req->res = refuse(d, req);
+	if (unlikely(d->extension) && req->op != PL_READ)
+		extension_mark(d->extension, req->offset_bytes, req->length_bytes);
 	if (unlikely(req->res < 0))
 		req_complete(req);
 	else if (req->op == PL_FLUSH)
