@@ -71,7 +71,7 @@ def open_huge(bench, job, target):
     try:
         images.full_bat(path, 16 * TIB)
         begin = time.monotonic()
-        with process([bench.servers.ploop, 'serve', path, '--socket', socket], env=bench.servers.environment):
+        with process([bench.servers.ploop, 'serve', path, '--socket', socket]):
             wait_for(lambda: os.path.exists(socket), 'ploop serve', 120)
             seconds = time.monotonic() - begin
             bench.extra['open-16t PSS, MiB'] = Target([], users_of(path)).pss_bytes() / MIB
@@ -85,7 +85,7 @@ def idle_memory(bench, job, target):
     path = os.path.join(bench.scratch, 'idle.hds')
     socket = bench.servers.socket('idle')
     images.mapped(path, 10 * GIB, 0)
-    with process([bench.servers.ploop, 'serve', path, '--socket', socket], env=bench.servers.environment):
+    with process([bench.servers.ploop, 'serve', path, '--socket', socket]):
         wait_for(lambda: os.path.exists(socket), 'ploop serve')
         subprocess.run(['nbdinfo', f'nbd+unix:///?socket={socket}'], check=True, stdout=subprocess.DEVNULL)
         time.sleep(1 if bench.quick else 5)

@@ -72,7 +72,6 @@ class Servers:
 
     def __init__(self, build, scratch, image, data_offset, data_bytes):
         self.ploop = os.path.join(build, 'ploop')
-        self.environment = dict(os.environ, PLOOP_LIBEXEC=build)
         self.scratch, self.image = scratch, image
         self.data_offset, self.data_bytes = data_offset, data_bytes
         self.qemu_aio = 'io_uring'
@@ -90,7 +89,7 @@ class Servers:
     @contextlib.contextmanager
     def ours(self):
         socket = self.socket('ours')
-        with process([self.ploop, 'serve', self.image, '--socket', socket], env=self.environment) as p:
+        with process([self.ploop, 'serve', self.image, '--socket', socket]) as p:
             wait_for(lambda: os.path.exists(socket) or p.poll() is not None, 'ploop serve')
             if p.poll() is not None and p.returncode != 0:
                 raise RuntimeError('ploop serve failed')
@@ -126,7 +125,7 @@ class Servers:
     def ours_mounted(self):
         """FUSE + loop as `ploop mount` sets it up; the bundle's descriptor is made beside the image."""
         descriptor = os.path.join(self.scratch, 'DiskDescriptor.xml')
-        run = lambda *args: subprocess.run([self.ploop, *args], check=True, env=self.environment, text=True,
+        run = lambda *args: subprocess.run([self.ploop, *args], check=True, text=True,
                                            capture_output=True).stdout
         if not os.path.exists(descriptor):
             run('restore-descriptor', self.scratch, self.image)

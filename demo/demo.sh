@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${BUILD:=$PWD/../build/release}"
-export PLOOP_LIBEXEC=$BUILD PATH=$BUILD:$PATH:/usr/sbin:/sbin
+export PATH=$BUILD:$PATH:/usr/sbin:/sbin
 . ./rootfs.sh
 
 scratch=$(mktemp -d /var/tmp/ploop-demo.XXXXXX)

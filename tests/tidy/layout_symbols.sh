@@ -5,10 +5,10 @@ set -euo pipefail
 pure='memcpy memset memcmp memmove strlen strcmp strncmp qsort abort snprintf __assert_fail fprintf stderr
 	_GLOBAL_OFFSET_TABLE_ __stack_chk_fail'
 
-objects=$(find "$BUILD/layout" -name '*.o' ! -name 'descriptor*' ! -name ext_md5.o)
-[ -n "$objects" ] || { echo "no objects in $BUILD/layout" && exit 1; }
+objects=$(find "$BUILD/obj/layout" -name '*.o' ! -name 'descriptor*' ! -name ext_md5.o)
+[ -n "$objects" ] || { echo "no objects in $BUILD/obj/layout" && exit 1; }
 # shellcheck disable=SC2086
-own=$(nm --defined-only $objects $(find "$BUILD/layout" -name ext_md5.o) | awk 'NF == 3 { print $3 }')
+own=$(nm --defined-only $objects $(find "$BUILD/obj/layout" -name ext_md5.o) | awk 'NF == 3 { print $3 }')
 # shellcheck disable=SC2086
 foreign=$(nm -uA $objects | awk '{ print $NF }' | sort -u | grep -vxF -e "$own" -e "$(printf '%s\n' $pure)" || true)
 [ -z "$foreign" ] || { echo "layout/ calls:" $foreign && exit 1; }
