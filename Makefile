@@ -90,6 +90,11 @@ $(SHLIB): $(ENGINE_OBJS) $(LAYOUT_OBJS) ploop/libploop-core.map
 $(BUILD)/obj/layout/descriptor.o: CPPFLAGS += $(XML_CFLAGS)
 $(BUILD)/obj/kmod-free/fuse%.o: CPPFLAGS += $(FUSE_CFLAGS)
 
+# Who knows where programs are installed is compiled again when that changes.
+$(BUILD)/libexecdir: FORCE
+	@mkdir -p $(@D); echo '$(LIBEXECDIR)' | cmp -s - $@ || echo '$(LIBEXECDIR)' >$@
+$(BUILD)/obj/kmod-free/server_args.o: $(BUILD)/libexecdir
+
 # In a folder of their own: one of the sources' folders has the name of a program.
 $(BUILD)/obj/%.o: %.c
 	@echo "  CC    $<"
@@ -200,4 +205,5 @@ help: ## this text
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all man unit-tests canaries fuzzers check asan tsan fuzz tidy owed bench demo deps install compile_commands clean help
+FORCE:
+.PHONY: FORCE all man unit-tests canaries fuzzers check asan tsan fuzz tidy owed bench demo deps install compile_commands clean help
