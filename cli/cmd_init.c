@@ -73,8 +73,9 @@ static int plan_names(struct plan *plan, const char *delta)
 		return pl_fail(-EINVAL, "%s is not the name of an image file", delta);
 	plan->image = delta;
 	snprintf(plan->name, sizeof(plan->name), "%s", name);
-	if (!realpath(dirname(for_dir), plan->dir))
-		return pl_fail(-errno, "%s: %s", dirname(for_dir), strerror(errno));
+	const char *dir = dirname(for_dir);
+	if (!realpath(dir, plan->dir))
+		return pl_fail(-errno, "%s: %s", dir, strerror(errno));
 	return 0;
 }
 
