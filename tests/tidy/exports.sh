@@ -12,11 +12,10 @@ hidden=$(comm -23 <(echo "$exported") <(echo "$declared"))
 [ -z "$missing" ] || { echo "declared in ploop.h, not exported:" $missing && bad=1; }
 [ -z "$hidden" ] || { echo "exported, not declared in ploop.h:" $hidden && bad=1; }
 
-# A declaration belongs to the comment above it, or above its neighbours without a blank line between.
+# A declaration has a comment in its paragraph: above it, above its neighbours, or in the struct it belongs to.
 awk '
 	/^$/ || /^\/\* -+/ { told = 0 }
-	/^\/\*/ && !/^\/\* -+/ { told = 1 }
-	/^PL_API/ && /\/\*/ { told = 1 }
+	/\/\*/ && !/^\/\* -+/ { told = 1 }
 	/^PL_API/ && !told { print FILENAME ":" FNR ": not a word about " $0; bad = 1 }
 	END { exit bad }
 ' include/*.h || bad=1

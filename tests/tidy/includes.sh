@@ -8,7 +8,7 @@ may_include()
 {
 	case $1 in
 	include/base) echo 'base/*' ;;
-	include) echo ;;
+	include) echo 'ploop.h' ;;
 	layout) echo 'base/*' ;;
 	crypt) echo 'base/*' ;;
 	ploop) echo 'base/* layout/* crypt/* ploop.h' ;;
