@@ -127,6 +127,7 @@ void pl_timer_stop(struct pl_loop *loop, struct pl_timer *timer)
 static void fire_timers(struct pl_loop *loop)
 {
 	uint64_t now = pl_now_ns();
+	loop->timers_due = false;
 	while (loop->timers && loop->timers->deadline_ns <= now) {
 		struct pl_timer *timer = loop->timers;
 		loop->timers = timer->next;
@@ -151,16 +152,6 @@ void pl_loop_remove_hook(struct pl_loop *loop, struct pl_hook *hook)
 	}
 }
 
-static uint64_t time_to_sleep(const struct pl_loop *loop, bool wait)
-{
-	if (!wait || loop->done_first || loop->stop)
-		return 0;
-	if (!loop->timers)
-		return LOOP_WAIT_FOREVER;
-	uint64_t now = pl_now_ns();
-	return loop->timers->deadline_ns > now ? loop->timers->deadline_ns - now : 0;
-}
-
 int pl_loop_step(struct pl_loop *loop, bool wait)
 {
 	for (struct pl_hook *h = loop->hooks, *next; h; h = next) {
@@ -168,10 +159,11 @@ int pl_loop_step(struct pl_loop *loop, bool wait)
 		h->run(h);
 	}
 
-	int r = loop->ops->turn(loop, time_to_sleep(loop, wait));
+	bool sleep = wait && !loop->done_first && !loop->stop;
+	int r = loop->ops->turn(loop, sleep, loop->timers ? loop->timers->deadline_ns : LOOP_NO_DEADLINE);
 	if (r < 0)
 		return r;
-	if (loop->timers)
+	if (loop->timers_due)
 		fire_timers(loop);
 
 	/* What handlers complete waits for the next turn, so that the kernel is asked in between. */

@@ -12,7 +12,7 @@
 #include "ploop.h"
 
 #define LOOP_DEFAULT_DEPTH 512u
-#define LOOP_WAIT_FOREVER UINT64_MAX
+#define LOOP_NO_DEADLINE UINT64_MAX
 
 /* Internal bit of pl_io.flags: fd is an index into the registered files. */
 #define PL_IO_FIXED_FD 0x80
@@ -21,8 +21,9 @@ struct loop_ops {
 	void (*submit)(struct pl_loop *loop, struct pl_io *io);
 	void (*cancel)(struct pl_loop *loop, struct pl_io *io);
 	void (*kick)(struct pl_loop *loop);
-	/* Hand over what was submitted, wait up to @timeout_ns for an event (0: do not wait), complete what is there. */
-	int (*turn)(struct pl_loop *loop, uint64_t timeout_ns);
+	/* Hand over what was submitted, if @wait sleep until an event or @deadline_ns (monotonic), complete what is there
+	 * and set timers_due when the deadline has passed. Without @wait the deadline may be noticed a turn later. */
+	int (*turn)(struct pl_loop *loop, bool wait, uint64_t deadline_ns);
 	/* Register a file or memory; returns an index or a negative errno (then go on without). */
 	int (*register_fd)(struct pl_loop *loop, int fd);
 	void (*unregister_fd)(struct pl_loop *loop, int index);
@@ -44,6 +45,7 @@ struct pl_loop {
 	struct pl_timer *timers; /* by deadline */
 	struct pl_hook *hooks;
 	bool stop;
+	bool timers_due;
 };
 
 void loop_init(struct pl_loop *loop, const struct loop_ops *ops, enum pl_backend backend);

@@ -218,23 +218,29 @@ static void collect_finished(struct loop_plain *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
-static int plain_turn(struct pl_loop *loop, uint64_t timeout_ns)
+static struct timespec time_until(uint64_t deadline_ns)
+{
+	uint64_t now = pl_now_ns();
+	uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
+	return (struct timespec){.tv_sec = (time_t)(left / NS_PER_S), .tv_nsec = (long)(left % NS_PER_S)};
+}
+
+static int plain_turn(struct pl_loop *loop, bool wait, uint64_t deadline_ns)
 {
 	struct loop_plain *p = plain(loop);
 	int r = fill_polls(p);
 	if (r < 0)
 		return pl_fail(r, "no memory to wait for %zu sockets", p->waiting_count);
 
-	struct timespec ts = {
-		.tv_sec = (time_t)(timeout_ns / NS_PER_S),
-		.tv_nsec = (long)(timeout_ns % NS_PER_S),
-	};
-	r = ppoll(p->polls, p->waiting_count + 1, timeout_ns == LOOP_WAIT_FOREVER ? NULL : &ts, NULL);
+	bool for_ever = wait && deadline_ns == LOOP_NO_DEADLINE;
+	struct timespec ts = wait && !for_ever ? time_until(deadline_ns) : (struct timespec){0};
+	r = ppoll(p->polls, p->waiting_count + 1, for_ever ? NULL : &ts, NULL);
 	if (r < 0)
 		return errno == EINTR ? 0 : pl_fail(-errno, "poll failed: %s", strerror(errno));
 	run_ready(p);
 	if (p->polls[0].revents)
 		collect_finished(p);
+	loop->timers_due = deadline_ns != LOOP_NO_DEADLINE && pl_now_ns() >= deadline_ns;
 	return 0;
 }
 

@@ -8,12 +8,18 @@
 #include "ploop/loop.h"
 
 #define FIXED_FILES 512u
-#define CANCEL_TAG 1u /* user_data of operations nobody waits for */
+/* user_data of operations that are no pl_io */
+#define CANCEL_TAG 1u
+#define TIMEOUT_TAG 2u
 
 struct loop_uring {
 	struct pl_loop loop; /* first */
 	struct io_uring ring;
 	bool has_files, has_buffers;
+	/* A deadline is an operation in the ring rather than an argument of every wait: no clock is read in between. One
+	 * that is armed too early fires for nothing, and the next is armed then. */
+	uint64_t armed_ns; /* 0: none */
+	struct __kernel_timespec armed_ts;
 	int files[FIXED_FILES]; /* -1: free */
 };
 
@@ -94,33 +100,58 @@ static void uring_kick(struct pl_loop *loop)
 		io_uring_submit(&u->ring);
 }
 
-static int enter(struct loop_uring *u, uint64_t timeout_ns)
+static void arm_deadline(struct loop_uring *u, uint64_t deadline_ns)
 {
-	if (timeout_ns == 0)
-		return io_uring_submit_and_get_events(&u->ring);
-	if (timeout_ns == LOOP_WAIT_FOREVER)
-		return io_uring_submit_and_wait(&u->ring, 1);
-	struct __kernel_timespec ts = {
-		.tv_sec = (long long)(timeout_ns / NS_PER_S),
-		.tv_nsec = (long long)(timeout_ns % NS_PER_S),
+	if (deadline_ns == LOOP_NO_DEADLINE || u->armed_ns)
+		return;
+	u->armed_ns = deadline_ns;
+	u->armed_ts = (struct __kernel_timespec){
+		.tv_sec = (long long)(deadline_ns / NS_PER_S),
+		.tv_nsec = (long long)(deadline_ns % NS_PER_S),
 	};
-	struct io_uring_cqe *cqe;
-	return io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
+	struct io_uring_sqe *sqe = next_sqe(u);
+	io_uring_prep_timeout(sqe, &u->armed_ts, 0, IORING_TIMEOUT_ABS);
+	io_uring_sqe_set_data64(sqe, TIMEOUT_TAG);
 }
 
-static int uring_turn(struct pl_loop *loop, uint64_t timeout_ns)
+/* An earlier deadline than the armed one: move it. */
+static void move_deadline(struct loop_uring *u, uint64_t deadline_ns)
+{
+	if (!u->armed_ns || deadline_ns >= u->armed_ns)
+		return;
+	u->armed_ns = deadline_ns;
+	u->armed_ts.tv_sec = (long long)(deadline_ns / NS_PER_S);
+	u->armed_ts.tv_nsec = (long long)(deadline_ns % NS_PER_S);
+	struct io_uring_sqe *sqe = next_sqe(u);
+	io_uring_prep_timeout_update(sqe, &u->armed_ts, TIMEOUT_TAG, IORING_TIMEOUT_ABS);
+	io_uring_sqe_set_data64(sqe, CANCEL_TAG);
+}
+
+static void complete(struct loop_uring *u, const struct io_uring_cqe *cqe)
+{
+	uint64_t tag = io_uring_cqe_get_data64(cqe);
+	if (tag == TIMEOUT_TAG) {
+		u->armed_ns = 0;
+		u->loop.timers_due = true;
+	} else if (tag != CANCEL_TAG) {
+		pl_loop_complete(&u->loop, io_uring_cqe_get_data(cqe), cqe->res);
+	}
+}
+
+static int uring_turn(struct pl_loop *loop, bool wait, uint64_t deadline_ns)
 {
 	struct loop_uring *u = uring(loop);
-	int r = enter(u, timeout_ns);
-	if (r < 0 && r != -ETIME && r != -EINTR && r != -EAGAIN && r != -EBUSY)
+	arm_deadline(u, deadline_ns);
+	move_deadline(u, deadline_ns);
+	int r = wait ? io_uring_submit_and_wait(&u->ring, 1) : io_uring_submit_and_get_events(&u->ring);
+	if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY)
 		return pl_fail(r, "io_uring_enter failed: %s", strerror(-r));
 
 	struct io_uring_cqe *cqe;
 	unsigned head, n = 0;
 	io_uring_for_each_cqe (&u->ring, head, cqe) {
 		n++;
-		if (io_uring_cqe_get_data64(cqe) != CANCEL_TAG)
-			pl_loop_complete(loop, io_uring_cqe_get_data(cqe), cqe->res);
+		complete(u, cqe);
 	}
 	io_uring_cq_advance(&u->ring, n);
 	return 0;
