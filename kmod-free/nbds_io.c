@@ -398,8 +398,9 @@ void nbds_io_dump(const struct nbds_io *io, void (*line)(void *arg, const char *
 	for (const struct nbds_peer *p = io->peers; p; p = p->next) {
 		const struct nbds_conn *c = &p->conn;
 		snprintf(text, sizeof(text),
-			 "nbd peer=%s state=%d in_flight=%u submitted=%u queued_replies=%u requests=%u stalled=%d tls=%d",
-			 c->peer, c->state, c->in_flight, c->submitted, c->out_count, c->parsed, c->stalled, c->encrypted);
+			 "nbd peer=%s state=%d requests=%u in_flight=%u submitted=%u replies=%u stalled=%d tls=%d",
+			 c->peer, c->state, c->parsed, c->in_flight, c->submitted, c->out_count, c->stalled,
+			 c->encrypted);
 		line(arg, text);
 	}
 }

@@ -108,7 +108,8 @@ enum conn_state nbds_on_option_head(struct nbds_conn *c, const uint8_t *p)
 	c->option = load_be32(p + 8);
 	c->want = load_be32(p + 12);
 	if (c->want > NBDS_MAX_OPTION_BYTES)
-		return nbds_drop(c, "option %u has %u bytes, the limit is %u", c->option, c->want, NBDS_MAX_OPTION_BYTES);
+		return nbds_drop(c, "option %u has %u bytes, the limit is %u", c->option, c->want,
+				 NBDS_MAX_OPTION_BYTES);
 	if (!c->fixed_newstyle && c->option != NBDS_OPT_EXPORT_NAME)
 		return nbds_drop(c, "option %u from a client without fixed newstyle", c->option);
 	return CONN_OPT_DATA;

@@ -72,7 +72,8 @@
 #define NBDS_CMD_FLAG_REQ_ONE   0x8u
 #define NBDS_CMD_FLAG_FAST_ZERO 0x10u
 
-/* ---- replies: simple u32 magic, u32 error, u64 cookie; chunk u32 magic, u16 flags, u16 type, u64 cookie, u32 length */
+/* ---- replies: simple u32 magic, u32 error, u64 cookie;
+ * chunk u32 magic, u16 flags, u16 type, u64 cookie, u32 length */
 #define NBDS_SIMPLE_MAGIC      0x67446698u
 #define NBDS_SIMPLE_HEAD_BYTES 16u
 #define NBDS_CHUNK_MAGIC       0x668e33efu

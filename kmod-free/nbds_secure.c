@@ -1,5 +1,6 @@
-/* Bytes between a socket and the machine when TLS lies in between. Two bounded buffers: what came from the network goes
- * through one into OpenSSL, what is to be sent is taken from it into the other, which the kernel may read from at leisure. */
+/* Bytes between a socket and the machine when TLS lies in between. Two bounded buffers: what came from the network
+ * goes through one into OpenSSL; what is to be sent is taken from it into the other, where the kernel may read at
+ * leisure. */
 #include "nbds_secure.h"
 
 #include "base/invariant.h"

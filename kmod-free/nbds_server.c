@@ -208,8 +208,8 @@ static enum nbds_tls_policy tls_policy(const struct pl_server *s, bool is_unix)
 static int check_tcp_is_wanted(const struct pl_server *s)
 {
 	if (!s->tls && !s->insecure_tcp)
-		return pl_fail(-EPERM, "TCP without TLS lets anybody read and write the disk: give certificates or keys, "
-				       "or say --insecure-tcp");
+		return pl_fail(-EPERM, "TCP without TLS lets anybody read and write the disk: give certificates or "
+				       "keys, or say --insecure-tcp");
 	return 0;
 }
 

@@ -79,8 +79,8 @@ static void add_image(struct words *w, const char *name, const struct pl_image_r
 {
 	bool inside = i->dir_fd >= 0;
 	add_word(w, "%s", name);
-	add_word(w, "%s:%d:%s:%zu:%s:%s", i->format == PL_FORMAT_RAW ? "raw" : "ploop", inside ? i->dir_fd : -1, i->guid,
-		 inside ? strlen(i->name) : 0, inside ? i->name : "", i->path ? i->path : "");
+	add_word(w, "%s:%d:%s:%zu:%s:%s", i->format == PL_FORMAT_RAW ? "raw" : "ploop", inside ? i->dir_fd : -1,
+		 i->guid, inside ? strlen(i->name) : 0, inside ? i->name : "", i->path ? i->path : "");
 }
 
 static void add_row(struct words *w, const struct pl_serve_options *o, const struct row *row)

@@ -1,4 +1,4 @@
-/* What makes a program a good service: going to the background with its errors told, pid file, inherited sockets, log. */
+/* What makes a program a good service: to the background with its errors told, pid file, inherited sockets, log. */
 #ifndef PLOOP_SERVER_DAEMON_H
 #define PLOOP_SERVER_DAEMON_H
 

@@ -1,4 +1,4 @@
-/* libssl over two memory BIOs: what comes from the network is written into one, what is for it is read from the other. */
+/* libssl over two memory BIOs: one takes what comes from the network, the other holds what is for it. */
 #include "tls_openssl.h"
 
 #include "base/cleanup.h"
