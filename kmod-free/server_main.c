@@ -16,6 +16,7 @@
 #include "server_daemon.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -136,10 +137,29 @@ static int take_signals(struct service *s)
 
 /* ------------------------------------------------------------------ starting */
 
+/* The holder lies beside us. */
+static int find_holder(char *out, size_t out_bytes)
+{
+	static const char name[] = "ploop-holder";
+	ssize_t n = readlink("/proc/self/exe", out, out_bytes);
+	while (n > 0 && out[n - 1] != '/')
+		n--;
+	if (n <= 0 || (size_t)n + sizeof(name) > out_bytes)
+		return pl_fail(-ENOENT, "cannot tell where %s lies", name);
+	memcpy(out + n, name, sizeof(name));
+	return 0;
+}
+
 static int open_disk(struct service *s)
 {
-	struct pl_open_options open = {.size = sizeof(open), .flags = s->options->readonly ? PL_OPEN_READONLY : 0};
-	return pl_disk_open(s->loop, &s->options->chain, &open, &s->disk);
+	char holder[PATH_MAX];
+	struct pl_open_options open = {
+		.size = sizeof(open),
+		.flags = s->options->readonly ? PL_OPEN_READONLY : 0,
+		.holder_program = holder,
+	};
+	int r = find_holder(holder, sizeof(holder));
+	return r < 0 ? r : pl_disk_open(s->loop, &s->options->chain, &open, &s->disk);
 }
 
 static int start_nbd(struct service *s)
