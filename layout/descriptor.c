@@ -9,14 +9,14 @@
 #include <libxml/SAX2.h>
 #include <libxml/parser.h>
 #include <libxml/tree.h>
+#include <libxml/xmlIO.h>
+#include <stdio.h>
 #include <string.h>
 
 DEFINE_AUTO(xmlDoc *, doc, xmlFreeDoc, NULL)
 #define autodoc __attribute__((cleanup(doc_autop)))
 DEFINE_AUTO(xmlParserCtxt *, ctxt, xmlFreeParserCtxt, NULL)
 #define autoctxt __attribute__((cleanup(ctxt_autop)))
-DEFINE_AUTO(xmlBuffer *, xmlbuf, xmlBufferFree, NULL)
-#define autoxmlbuf __attribute__((cleanup(xmlbuf_autop)))
 DEFINE_AUTO(xmlChar *, xmlchar, xmlFree, NULL)
 #define autoxmlchar __attribute__((cleanup(xmlchar_autop)))
 
@@ -58,8 +58,6 @@ static void on_element(void *parser, const xmlChar *name, const xmlChar *prefix,
 static int refuse_syntax(const xmlParserCtxt *ctxt, struct lay_desc_why *why)
 {
 	const xmlError *e = &ctxt->lastError;
-	if (e->code == XML_ERR_NO_MEMORY)
-		return lay_desc_refuse(why, -ENOMEM, "no memory to parse it");
 	const char *message = e->message ? e->message : "no root element";
 	return lay_desc_refuse(why, -EUCLEAN, "line %d is not valid XML: %.*s", e->line, (int)strcspn(message, "\n"),
 			       lay_shown(message).text);
@@ -143,18 +141,28 @@ char *lay_xml_text(const xmlNode *node)
 	return text ? strdup((const char *)text) : NULL;
 }
 
-static int dump_to(xmlBuffer *text, xmlNode *node, int depth)
+static int dump_to(FILE *f, xmlNode *node, int depth)
 {
-	for (int i = 0; i < depth; i++)
-		xmlBufferCCat(text, "  ");
-	int n = xmlNodeDump(text, node->doc, node, depth, 1);
-	return n < 0 || xmlBufferCCat(text, "\n") ? -ENOMEM : 0;
+	xmlOutputBuffer *out = xmlOutputBufferCreateFile(f, NULL);
+	if (!out)
+		return -ENOMEM;
+	fprintf(f, "%*s", 2 * depth, "");
+	xmlNodeDumpOutput(out, node->doc, node, depth, 1, "UTF-8");
+	int n = xmlOutputBufferClose(out); /* flushes; @f stays open */
+	fputc('\n', f);
+	return n < 0 || ferror(f) ? -ENOMEM : 0;
 }
 
 char *lay_xml_dump(xmlNode *node, int depth)
 {
-	autoxmlbuf xmlBuffer *text = xmlBufferCreate();
-	return text && !dump_to(text, node, depth) ? strdup((const char *)xmlBufferContent(text)) : NULL;
+	autofree char *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+	if (!f)
+		return NULL;
+	int r = dump_to(f, node, depth);
+	return fclose(f) || r ? NULL
+			      : mem_steal(&text); /* NULL also when fclose() had no memory, which it keeps quiet */
 }
 
 static bool is_listed(const xmlNode *node, const char *const *list)
@@ -167,25 +175,50 @@ static bool is_listed(const xmlNode *node, const char *const *list)
 
 int lay_xml_dump_unknown(const xmlNode *parent, int depth, const char *const *known, char **out)
 {
-	autoxmlbuf xmlBuffer *text = xmlBufferCreate();
-	if (!text)
+	autofree char *text = NULL;
+	size_t n = 0;
+	int r = 0;
+	FILE *f = open_memstream(&text, &n);
+	if (!f)
 		return -ENOMEM;
-	for (xmlNode *n = parent ? parent->children : NULL; n; n = n->next)
-		if (n->type == XML_ELEMENT_NODE && !is_listed(n, known) && dump_to(text, n, depth))
-			return -ENOMEM;
-	if (!xmlBufferLength(text))
-		return 0;
-	*out = strdup((const char *)xmlBufferContent(text));
-	return *out ? 0 : -ENOMEM;
+	for (xmlNode *i = parent ? parent->children : NULL; i && !r; i = i->next)
+		if (i->type == XML_ELEMENT_NODE && !is_listed(i, known))
+			r = dump_to(f, i, depth);
+	if (fclose(f) || r || !text)
+		return -ENOMEM;
+	if (n)
+		*out = mem_steal(&text);
+	return 0;
+}
+
+/* ---- the whole */
+
+static void on_error(void *arg, xmlError *e)
+{
+	bool *no_memory = arg;
+	*no_memory |= e->code == XML_ERR_NO_MEMORY;
+}
+
+static int parse(const char *xml, size_t bytes, struct lay_desc *d, struct lay_desc_why *why)
+{
+	autodoc xmlDoc *doc = NULL;
+	int r = load(xml, bytes, &doc, why);
+	return r ? r : lay_desc_read(xmlDocGetRootElement(doc), d, why);
 }
 
 int lay_desc_parse(const void *xml, size_t bytes, struct lay_desc *out, struct lay_desc_why *why)
 {
-	autodoc xmlDoc *doc = NULL;
+	/* libxml2 leaves text out when it has no memory for it, and says so only here; otherwise it prints. */
+	bool no_memory = false;
+	xmlStructuredErrorFunc callers = xmlStructuredError;
+	void *callers_arg = xmlStructuredErrorContext;
 	autodesc struct lay_desc d = {0};
-	int r = load(xml, bytes, &doc, why);
-	if (!r)
-		r = lay_desc_read(xmlDocGetRootElement(doc), &d, why);
+
+	xmlSetStructuredErrorFunc(&no_memory, on_error);
+	int r = parse(xml, bytes, &d, why);
+	xmlSetStructuredErrorFunc(callers_arg, callers);
+	if (no_memory)
+		r = lay_desc_refuse(why, -ENOMEM, "no memory to read it");
 	if (r)
 		return r;
 	*out = d;

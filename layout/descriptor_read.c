@@ -78,11 +78,12 @@ static int read_number(const xmlNode *parent, const char *name, uint64_t limit, 
 }
 
 /* Informational: what is no number counts as 0. */
-static uint32_t read_hint(const xmlNode *parent, const char *name)
+static int read_hint(const xmlNode *parent, const char *name, uint32_t *out, struct lay_desc_why *why)
 {
-	struct lay_desc_why unused;
 	uint64_t v = 0;
-	return read_number(parent, name, UINT32_MAX, &v, &unused) ? 0 : (uint32_t)v;
+	int r = read_number(parent, name, UINT32_MAX, &v, why);
+	*out = (uint32_t)v;
+	return r == -EUCLEAN ? 0 : r;
 }
 
 static int read_guid(const xmlNode *parent, const char *name, struct lay_guid *out, struct lay_desc_why *why)
@@ -168,10 +169,12 @@ static int read_parameters(const xmlNode *root, struct lay_desc *d, struct lay_d
 		r = read_number(p, "Disk_size", LAY_DESC_MAX_SIZE_SECTORS, &d->size_sectors, why);
 	if (!r)
 		r = read_number(p, "Max_delta_size", INT64_MAX, &d->max_delta_bytes, why);
+	if (!r)
+		r = read_hint(p, "Cylinders", &d->cylinders, why);
+	if (!r)
+		r = read_hint(p, "Heads", &d->heads, why);
 	if (r)
 		return r;
-	d->cylinders = read_hint(p, "Cylinders");
-	d->heads = read_hint(p, "Heads");
 	const xmlNode *encryption = lay_xml_child(p, "Encryption");
 	if (lay_xml_child(encryption, "KeyId"))
 		return read_string(encryption, "KeyId", LAY_DESC_MAX_KEY_ID_BYTES, &d->key_id, why);

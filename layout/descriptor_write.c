@@ -128,7 +128,7 @@ int lay_desc_write(const struct lay_desc *d, char **xml, size_t *bytes)
 	fprintf(f, "</%s>\n", root);
 
 	bool failed = ferror(f);
-	if (fclose(f) || failed)
+	if (fclose(f) || failed || !text) /* no text: no memory, which fclose() keeps quiet */
 		return -ENOMEM;
 	*xml = mem_steal(&text);
 	*bytes = n;

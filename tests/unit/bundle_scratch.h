@@ -2,27 +2,21 @@
 #ifndef TEST_BUNDLE_SCRATCH_H
 #define TEST_BUNDLE_SCRATCH_H
 
+#include "bundle_sample.h"
 #include "ploop/bundle.h"
 
-#include <criterion/criterion.h>
-#include <criterion/new/assert.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #define XML "d/DiskDescriptor.xml"
 
-static char source[4096];  /* the tree with the samples */
 static char scratch[4096]; /* canonical; the working directory of a test */
-static char sample_text[65536];
 
 static inline void setup(void)
 {
-	const char *src = getenv("SRC"), *tmp = getenv("TMPDIR");
+	const char *tmp = getenv("TMPDIR");
 	char template[4096];
-	cr_assert(realpath(src ? src : ".", source) != NULL);
 	snprintf(template, sizeof(template), "%s/ploop-bundle.XXXXXX", tmp ? tmp : "/tmp");
 	cr_assert(mkdtemp(template) != NULL);
 	cr_assert(realpath(template, scratch) != NULL);
@@ -40,17 +34,6 @@ static inline void teardown(void)
 }
 
 /* ---- making bundles */
-
-static inline const char *sample(const char *name)
-{
-	char path[8192];
-	snprintf(path, sizeof(path), "%s/tests/bundles/%s.xml", source, name);
-	FILE *f = fopen(path, "r");
-	cr_assert(f != NULL, "%s: %s", path, strerror(errno));
-	sample_text[fread(sample_text, 1, sizeof(sample_text) - 1, f)] = '\0';
-	fclose(f);
-	return sample_text;
-}
 
 static inline void enter(void)
 {
@@ -77,7 +60,8 @@ static inline void get(const char *path, char *out, size_t room)
 /* d/ with a descriptor of sample @name. */
 static inline void make(const char *name)
 {
-	const char *text = sample(name);
+	size_t n;
+	autofree char *text = read_sample(name, &n);
 	enter();
 	put(XML, text);
 }
@@ -86,7 +70,9 @@ static inline void make(const char *name)
 static inline void make_with_file(const char *file)
 {
 	char xml[16384];
-	const char *text = sample("stable/fresh"), *at = strstr(text, "root.hds");
+	size_t n;
+	autofree char *text = read_sample("stable/fresh", &n);
+	const char *at = strstr(text, "root.hds");
 	bool absolute = *file == '@';
 	snprintf(xml, sizeof(xml), "%.*s%s%s%s", (int)(at - text), text, absolute ? scratch : "", file + absolute,
 		 at + strlen("root.hds"));

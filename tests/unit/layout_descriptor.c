@@ -1,33 +1,13 @@
 /* DiskDescriptor.xml: what is written for what was read, and every refusal with its sentence. The samples are in
  * tests/bundles: stable/ comes back byte for byte, rewritten/NAME.in becomes NAME.out, refused/ is refused. */
-#include "layout/descriptor.h"
+#include "bundle_sample.h"
 
-#include <criterion/criterion.h>
-#include <criterion/new/assert.h>
 #include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 
 #define A    "{a1111111-1111-4111-8111-111111111111}"
 #define B    "{b2222222-2222-4222-8222-222222222222}"
 #define TOP  "{5fbaabe3-6958-40ff-92a7-860e329aab41}"
 #define NONE "{00000000-0000-0000-0000-000000000000}"
-
-static char *read_sample(const char *name, size_t *bytes)
-{
-	const char *src = getenv("SRC");
-	autofree char *path = NULL;
-	cr_assert(ge(int, asprintf(&path, "%s/tests/bundles/%s.xml", src ? src : ".", name), 0));
-	FILE *f = fopen(path, "r");
-	cr_assert(f != NULL, "%s: %s", path, strerror(errno));
-	char *text = calloc(1, 65536);
-	*bytes = fread(text, 1, 65535, f);
-	fclose(f);
-	return text;
-}
 
 static struct lay_desc parse_sample(const char *name)
 {
@@ -37,15 +17,6 @@ static struct lay_desc parse_sample(const char *name)
 	autofree char *xml = read_sample(name, &n);
 	cr_assert(eq(int, lay_desc_parse(xml, n, &d, &why), 0), "%s: %s", name, why.text);
 	return d;
-}
-
-static int parse_text(const char *xml, size_t n, struct lay_desc_why *why)
-{
-	struct lay_desc d;
-	int r = lay_desc_parse(xml, n, &d, why);
-	if (!r)
-		lay_desc_fini(&d);
-	return r;
 }
 
 static bool has_suffix(const char *text, const char *suffix)
@@ -318,121 +289,4 @@ Test(layout_descriptor, every_cut_is_refused)
 	struct lay_desc_why why;
 	for (size_t i = 0; i < n - 2; i++) /* the newline at the end may go */
 		cr_expect(eq(int, parse_text(xml, i, &why), -EUCLEAN), "first %zu bytes", i);
-}
-
-/* ---- limits: each large input ends soon, in little memory */
-
-struct text {
-	char *at;
-	size_t n;
-	FILE *f;
-};
-
-static FILE *text_begin(struct text *t)
-{
-	t->f = open_memstream(&t->at, &t->n);
-	cr_assert(t->f != NULL);
-	return t->f;
-}
-
-static void expect_limit(struct text *t, int err, const char *sentence)
-{
-	struct lay_desc_why why = {""};
-	struct timespec start, end;
-	struct rusage use;
-	fclose(t->f);
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	cr_expect(eq(int, parse_text(t->at, t->n, &why), err));
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	cr_expect(strstr(why.text, sentence) != NULL, "%s", why.text);
-	cr_expect(lt(int, (int)(end.tv_sec - start.tv_sec), 10));
-	cr_expect(eq(int, getrusage(RUSAGE_SELF, &use), 0));
-#ifndef __SANITIZE_ADDRESS__
-	cr_expect(lt(long, use.ru_maxrss, 96 * 1024));
-#endif
-	free(t->at);
-}
-
-static void repeat(FILE *f, const char *piece, size_t times)
-{
-	while (times--)
-		fputs(piece, f);
-}
-
-Test(layout_descriptor, size_is_limited)
-{
-	struct text t;
-	repeat(text_begin(&t), " ", LAY_DESC_MAX_BYTES + 1);
-	expect_limit(&t, -EUCLEAN, "it is 4194305 bytes long, the limit is 4194304");
-}
-
-Test(layout_descriptor, elements_are_limited)
-{
-	struct text t;
-	FILE *f = text_begin(&t);
-	fputs("<Virtuozzo_disk_image>", f);
-	repeat(f, "<a/>", 1000000);
-	fputs("</Virtuozzo_disk_image>", f);
-	expect_limit(&t, -EUCLEAN, "element number 40961 at level 2: the limits are 40960 and 16");
-}
-
-Test(layout_descriptor, attributes_are_limited)
-{
-	struct text t;
-	FILE *f = text_begin(&t);
-	fputs("<Virtuozzo_disk_image", f);
-	for (int i = 0; i < 300000; i++)
-		fprintf(f, " a%x=''", i);
-	fputs("/>", f);
-	expect_limit(&t, -EUCLEAN, "it has 300000 equal signs (attributes), the limit is 4096");
-}
-
-Test(layout_descriptor, namespaces_under_the_limit_end_soon)
-{
-	struct text t;
-	FILE *f = text_begin(&t);
-	fputs("<p0:Virtuozzo_disk_image xmlns:p0='a'", f);
-	for (int i = 1; i < (int)LAY_DESC_MAX_EQUAL_SIGNS; i++)
-		fprintf(f, " xmlns:p%x='%x'", i, i);
-	fputs(">", f);
-	repeat(f, "<p0:a/>", LAY_DESC_MAX_ELEMENTS - 1);
-	fputs("</p0:Virtuozzo_disk_image>", f);
-	expect_limit(&t, -EUCLEAN, "has no element Disk_Parameters");
-}
-
-Test(layout_descriptor, comments_and_instructions_take_no_memory)
-{
-	struct text t;
-	FILE *f = text_begin(&t);
-	fputs("<Virtuozzo_disk_image>", f);
-	repeat(f, "<!----><?a?>", 300000);
-	fputs("</Virtuozzo_disk_image>", f);
-	expect_limit(&t, -EUCLEAN, "has no element Disk_Parameters");
-}
-
-Test(layout_descriptor, images_are_limited)
-{
-	struct text t;
-	FILE *f = text_begin(&t);
-	fputs("<Virtuozzo_disk_image><Disk_Parameters/><StorageData><Storage><Blocksize>64</Blocksize>", f);
-	repeat(f, "<Image/>", LAY_DESC_MAX_IMAGES + 1);
-	fputs("</Storage></StorageData></Virtuozzo_disk_image>", f);
-	expect_limit(&t, -EUCLEAN, "Storage has 4097 Images, expected 1 to 4096");
-}
-
-Test(layout_descriptor, longest_possible_chain_is_read_soon)
-{
-	struct text t;
-	FILE *f = text_begin(&t);
-	fputs("<Virtuozzo_disk_image><Disk_Parameters/><StorageData><Storage><Blocksize>64</Blocksize>", f);
-	for (unsigned i = 1; i <= LAY_DESC_MAX_IMAGES; i++)
-		fprintf(f, "<Image><GUID>{%08x-0000-0000-0000-000000000000}</GUID><File>%u</File></Image>", i, i);
-	fputs("</Storage></StorageData><Snapshots><TopGUID>{00000001-0000-0000-0000-000000000000}</TopGUID>", f);
-	for (unsigned i = 1; i <= LAY_DESC_MAX_IMAGES; i++)
-		fprintf(f,
-			"<Shot><GUID>{%08x-0000-0000-0000-000000000000}</GUID>"
-			"<ParentGUID>{%08x-0000-0000-0000-000000000000}</ParentGUID></Shot>",
-			i, i % LAY_DESC_MAX_IMAGES + 1);
-	fputs("</Snapshots></Virtuozzo_disk_image>", f);
-	expect_limit(&t, -ELOOP, "is its own ancestor"); /* every node is walked before the cycle is seen */
 }

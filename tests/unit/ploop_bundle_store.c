@@ -22,7 +22,8 @@ Test(ploop_bundle_store, created_descriptor_is_the_stock_one)
 {
 	char got[4096];
 	struct stat st;
-	autofree char *want = strdup(sample("stable/fresh"));
+	size_t n;
+	autofree char *want = read_sample("stable/fresh", &n);
 	enter();
 	cr_assert(eq(int, create("root.hds"), 0), "%s", pl_error());
 	get(XML, got, sizeof(got));
@@ -135,7 +136,8 @@ Test(ploop_bundle_store, D6_failed_replacement_leaves_the_old_descriptor)
 Test(ploop_bundle_store, replacement_is_whole_and_normalised)
 {
 	char got[8192];
-	autofree char *want = strdup(sample("rewritten/other-top.out"));
+	size_t n;
+	autofree char *want = read_sample("rewritten/other-top.out", &n);
 	make("rewritten/other-top.in");
 	struct pl_bundle *b = opened("d", NULL);
 	cr_assert(eq(int, bundle_store(b->folder_fd, b->folder, &b->desc, BUNDLE_REPLACE), 0), "%s", pl_error());
