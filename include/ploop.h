@@ -349,7 +349,8 @@ struct pl_extent {
 PL_API size_t pl_map(const struct pl_disk *disk, uint64_t offset_bytes, uint64_t length_bytes, struct pl_extent *out,
 		     size_t max);
 
-/* Print the recent events and counters of a disk, one line each. */
+/* Print the counters and recent events of a disk, one line each. A disk opened with PL_OPEN_PEEK tells the events of the
+ * server that has it, or had it and died. */
 PL_API void pl_disk_dump(const struct pl_disk *disk, void (*line)(void *arg, const char *text), void *arg);
 
 /* Directory for sockets and state of this user's servers, created 0700: /run/ploop, $XDG_RUNTIME_DIR/ploop or

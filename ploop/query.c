@@ -54,6 +54,6 @@ void pl_disk_dump(const struct pl_disk *d, void (*line)(void *arg, const char *t
 		 (unsigned long long)d->request_count, (unsigned long long)d->writes, d->gate_count, d->commit.state,
 		 d->failed);
 	line(arg, text);
-	if (d->pending)
-		pending_dump(d->pending->shm, line, arg);
+	if (d->survive.shm)
+		pending_dump(d->survive.shm, line, arg);
 }
