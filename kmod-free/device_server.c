@@ -1,0 +1,144 @@
+/* The server process of a running disk, seen from those who start it and wait for it. */
+#include "kmod-free/device.h"
+
+#include "base/cleanup.h"
+#include "kmod-free/process.h"
+#include "kmod-free/registry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define SERVER_PREFIX "ploop-server: "
+
+_Noreturn static void become_server(const struct pl_serve_options *serve, int errors_fd)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(errors_fd, STDERR_FILENO);
+	pl_serve_exec(serve);
+	dprintf(STDERR_FILENO, SERVER_PREFIX "%s\n", pl_error());
+	_exit(1);
+}
+
+/* What it said last, without its name in front. */
+static int fail_with_last_line(int fd, int status)
+{
+	char text[2048];
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	while (n > 0 && text[n - 1] == '\n')
+		text[--n] = '\0';
+	const char *line = strrchr(text, '\n');
+	line = line ? line + 1 : text;
+	if (strncmp(line, SERVER_PREFIX, strlen(SERVER_PREFIX)) == 0)
+		line += strlen(SERVER_PREFIX);
+	if (*line)
+		return pl_fail(-EIO, "%s", line);
+	return pl_fail(-EIO, "the server ended with status %#x and said nothing", (unsigned)status);
+}
+
+/* The process we start ends when the server it leaves in the background is ready. */
+static int run_starter(const struct pl_serve_options *serve)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+		return pl_fail(-errno, "pipe: %s", strerror(errno));
+	autofd int ours = ends[0];
+	autofd int theirs = ends[1];
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid < 0)
+		return pl_fail(-errno, "fork: %s", strerror(errno));
+	if (pid == 0)
+		become_server(serve, theirs);
+	int status;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return pl_fail(-errno, "wait for the server: %s", strerror(errno));
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : fail_with_last_line(ours, status);
+}
+
+static int read_pid(const char *path, uint64_t *pid)
+{
+	FILE *in = fopen(path, "re");
+	if (!in)
+		return pl_fail(-errno, "%s: %s", path, strerror(errno));
+	int got = fscanf(in, "%" SCNu64, pid);
+	fclose(in);
+	return got == 1 ? 0 : pl_fail(-EIO, "%s has no number", path);
+}
+
+int device_start_server(struct pl_device *device, const struct pl_serve_options *serve)
+{
+	char pid_file[PATH_MAX];
+	int r = registry_path(device->name, REGISTRY_PID, pid_file);
+	if (r < 0)
+		return r;
+	struct pl_serve_options options = *serve;
+	options.pid_file = pid_file;
+	options.daemonize = true;
+	r = run_starter(&options);
+	if (r == 0)
+		r = read_pid(pid_file, &device->server_pid);
+	if (r < 0)
+		return r;
+	device->server_start = process_start_ticks(device->server_pid);
+	device->alive = device->server_start != 0;
+	return device->alive ? 0 : pl_fail(-EIO, "the server died as soon as it was ready");
+}
+
+int device_await_server(const struct pl_device *device, uint64_t deadline_ns)
+{
+	int r = process_wait_end(device->server_pid, device->server_start, deadline_ns);
+	return r < 0 ? pl_wrap(r, "server of %s, closing the disk", device->node) : 0;
+}
+
+/* ------------------------------------------------------------------ after the end */
+
+static int open_and_close(const struct pl_chain_spec *chain)
+{
+	struct pl_loop *loop;
+	struct pl_disk *disk;
+	int r = pl_loop_new(NULL, &loop);
+	if (r < 0)
+		return r;
+	r = pl_disk_open(loop, chain, &(struct pl_open_options){.size = sizeof(struct pl_open_options)}, &disk);
+	if (r == 0)
+		r = pl_disk_close(disk);
+	pl_loop_free(loop);
+	return r;
+}
+
+static int repair(const struct pl_device *device)
+{
+	if (!device->bundle[0])
+		return pl_fail(-EIO, "the server of %s died, %s stays marked in use until it is mounted again", device->node,
+			       device->images[device->image_count - 1]);
+	struct pl_bundle *bundle;
+	struct pl_chain_spec chain;
+	int r = pl_bundle_open(device->bundle, NULL, &bundle);
+	if (r == 0) {
+		r = pl_bundle_chain(bundle, NULL, &chain);
+		if (r == 0)
+			r = open_and_close(&chain);
+		pl_bundle_close(bundle);
+	}
+	return r < 0 ? pl_wrap(-EIO, "the server of %s died and its disk could not be closed", device->node) : 0;
+}
+
+int device_ensure_clean(const struct pl_device *device)
+{
+	if (device->readonly)
+		return 0;
+	struct pl_image_ref top = {.path = device->images[device->image_count - 1], .dir_fd = -1};
+	struct pl_image_info info;
+	int r = pl_image_info(&top, &info);
+	if (r == -ENOENT || r == -EMEDIUMTYPE)
+		return 0; /* moved meanwhile; raw */
+	return r == 0 && info.in_use == 0 ? 0 : repair(device);
+}

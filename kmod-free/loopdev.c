@@ -1,0 +1,150 @@
+#include "kmod-free/loopdev.h"
+
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "kmod-free/wait.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
+
+#define CONTROL "/dev/loop-control"
+#define RACES   64 /* lost against others who take the same free device */
+
+int loopdev_probe(void)
+{
+	autofd int fd = open(CONTROL, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? pl_fail(-errno, CONTROL ": %s", strerror(errno)) : 0;
+}
+
+static int open_loop(uint64_t number, int flags)
+{
+	char path[32];
+	snprintf(path, sizeof(path), "/dev/loop%llu", (unsigned long long)number);
+	int fd = open(path, flags | O_CLOEXEC);
+	return fd < 0 ? pl_fail(-errno, "%s: %s", path, strerror(errno)) : fd;
+}
+
+static int configure(uint64_t number, const char *file, int file_fd, uint32_t flags)
+{
+	autofd int fd = open_loop(number, O_RDWR);
+	if (fd < 0)
+		return fd;
+	struct loop_config config = {.fd = (uint32_t)file_fd, .info.lo_flags = flags};
+	snprintf((char *)config.info.lo_file_name, sizeof(config.info.lo_file_name), "%s", file);
+	if (ioctl(fd, LOOP_CONFIGURE, &config) != 0)
+		return errno == EBUSY ? -EBUSY
+				      : pl_fail(-errno, "loop device %llu on %s: %s", (unsigned long long)number, file,
+						strerror(errno));
+	return 0;
+}
+
+int loopdev_attach(const char *file, bool readonly, bool scan, uint64_t *number)
+{
+	autofd int control = open(CONTROL, O_RDWR | O_CLOEXEC);
+	if (control < 0)
+		return pl_fail(-errno, CONTROL ": %s", strerror(errno));
+	autofd int file_fd = open(file, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (file_fd < 0)
+		return pl_fail(-errno, "%s: %s", file, strerror(errno));
+	uint32_t flags = LO_FLAGS_DIRECT_IO | (readonly ? LO_FLAGS_READ_ONLY : 0) | (scan ? LO_FLAGS_PARTSCAN : 0);
+	for (int i = 0; i < RACES; i++) {
+		int free_number = ioctl(control, LOOP_CTL_GET_FREE);
+		if (free_number < 0)
+			return pl_fail(-errno, "no free loop device: %s", strerror(errno));
+		int r = configure((uint64_t)free_number, file, file_fd, flags);
+		if (r != -EBUSY) {
+			*number = (uint64_t)free_number;
+			return r;
+		}
+	}
+	return pl_fail(-EBUSY, "others took each of %d free loop devices first", RACES);
+}
+
+/* One line of a file of sysfs; its newline goes. Negative errno when there is none. */
+static int read_sysfs(const char *path, char *text, size_t text_bytes)
+{
+	autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ssize_t n = read(fd, text, text_bytes - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	return 0;
+}
+
+static int read_dev(const char *path, uint64_t *dev)
+{
+	char text[32];
+	unsigned major_number, minor_number;
+	int r = read_sysfs(path, text, sizeof(text));
+	if (r < 0)
+		return r;
+	if (sscanf(text, "%u:%u", &major_number, &minor_number) != 2)
+		return -EIO;
+	*dev = makedev(major_number, minor_number);
+	return 0;
+}
+
+int loopdev_numbers(uint64_t number, uint64_t *dev, uint64_t *partition_dev)
+{
+	unsigned long long n = number;
+	char path[64];
+	snprintf(path, sizeof(path), "/sys/block/loop%llu/dev", n);
+	int r = read_dev(path, dev);
+	if (r < 0)
+		return pl_fail(r, "%s: %s", path, strerror(-r));
+	snprintf(path, sizeof(path), "/sys/block/loop%llu/loop%llup1/dev", n, n);
+	*partition_dev = 0;
+	r = read_dev(path, partition_dev);
+	return r == 0 || r == -ENOENT ? 0 : pl_fail(r, "%s: %s", path, strerror(-r));
+}
+
+static bool is_attached(uint64_t number, const char *file)
+{
+	char path[64], text[4096];
+	snprintf(path, sizeof(path), "/sys/block/loop%llu/loop/backing_file", (unsigned long long)number);
+	return read_sysfs(path, text, sizeof(text)) == 0 && strcmp(text, file) == 0;
+}
+
+int loopdev_detach(uint64_t number, const char *file, uint64_t deadline_ns)
+{
+	struct wait wait = WAIT_UNTIL(deadline_ns);
+	while (is_attached(number, file)) {
+		autofd int fd = open_loop(number, O_RDONLY);
+		if (fd < 0)
+			return fd;
+		/* While others have it open this only notes that it shall go with the last of them. */
+		if (ioctl(fd, LOOP_CLR_FD) != 0 && errno != ENXIO && errno != EBUSY)
+			return pl_fail(-errno, "detach loop device %llu: %s", (unsigned long long)number, strerror(errno));
+		close(fd_steal(&fd));
+		if (is_attached(number, file) && !wait_a_moment(&wait))
+			return pl_fail(-EBUSY, "loop device %llu is still open", (unsigned long long)number);
+	}
+	return 0;
+}
+
+int loopdev_find(const char *file, uint64_t *number)
+{
+	DIR *dir = opendir("/sys/block");
+	if (!dir)
+		return -errno;
+	int r = -ENOENT;
+	struct dirent *entry;
+	while (r < 0 && (entry = readdir(dir))) {
+		unsigned long long n;
+		if (sscanf(entry->d_name, "loop%llu", &n) == 1 && is_attached(n, file)) {
+			*number = n;
+			r = 0;
+		}
+	}
+	closedir(dir);
+	return r;
+}

@@ -1,0 +1,30 @@
+/* Trying again until a deadline, with growing pauses. */
+#ifndef PLOOP_WAIT_H
+#define PLOOP_WAIT_H
+
+#include "base/units.h"
+#include "ploop.h"
+
+#include <time.h>
+
+#define WAIT_FIRST_NS (2 * NS_PER_MS)
+#define WAIT_MOST_NS  (500 * NS_PER_MS)
+
+struct wait {
+	uint64_t deadline_ns, pause_ns;
+};
+#define WAIT_UNTIL(deadline) {.deadline_ns = (deadline), .pause_ns = WAIT_FIRST_NS}
+
+/* Sleep a bit longer than the last time. False: the deadline is over. */
+static inline bool wait_a_moment(struct wait *w)
+{
+	uint64_t now = pl_now_ns();
+	if (now >= w->deadline_ns)
+		return false;
+	uint64_t ns = MIN(w->pause_ns, w->deadline_ns - now);
+	w->pause_ns = MIN(w->pause_ns * 2, WAIT_MOST_NS);
+	nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)}, NULL);
+	return true;
+}
+
+#endif
