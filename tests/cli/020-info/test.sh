@@ -1,0 +1,62 @@
+#!/bin/bash
+# info prints the stock tool's lines, from .statfs or from the superblock, and leaves the disk alone.
+. "$(dirname "$0")/../../lib.sh"
+need mke2fs
+
+each "an empty disk"
+mkdir empty
+run_check ploop -v0 init -s 1G -t none empty/root.hds
+run_check ploop info -s empty/DiskDescriptor.xml
+expect_stdout "size:		2097152
+blocksize:	2048
+fmt_version:	2"
+run_check ploop info -d empty
+expect_stdout "device:		
+partition:	"
+run_check ploop info -s -d empty
+expect_line stdout '^size:'
+expect_line stdout '^device:'
+run_mustfail 11 ploop info empty
+expect_line stderr 'neither ext2, ext3, ext4 nor xfs'
+
+each "a file system"
+mkdir d
+run_check ploop -v0 init -s 300M d/root.hds
+sha256sum d/root.hds d/DiskDescriptor.xml >before
+run_check ploop info d
+expect_line stdout '^   resource           Size           Used$'
+expect_line stdout '^  1k-blocks +[0-9]+ +[0-9]+$'
+expect_line stdout '^     inodes +[0-9]+ +12$'
+[ "$(awk 'NR == 2 { print length($0) }' stdout)" = 41 ] || fail "width of a row"
+run_check sha256sum -c before
+
+each "the superblock says what statfs() says"
+if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null && command -v qemu-img >/dev/null; then
+	run_check qemu-img convert -f parallels -O raw d/root.hds disk
+	mkdir mnt
+	cp stdout info
+	run_check ploop info d
+	cp stdout info
+	# shellcheck disable=SC2016
+	if unshare -m sh -c 'mount -o ro,noload,loop,offset=1048576 disk mnt &&
+		stat -f -c "%b %f %c %d %S" mnt' >statfs 2>/dev/null; then
+		read -r blocks free inodes inodes_free size <statfs
+		expect_line info "^  1k-blocks +$((blocks * size / 1024)) +$(((blocks - free) * size / 1024))\$"
+		expect_line info "^     inodes +$inodes +$((inodes - inodes_free))\$"
+	fi
+fi
+
+each ".statfs wins"
+python3 -c 'import struct; open("d/.statfs", "wb").write(struct.pack("=5Q", 4096, 1000, 400, 77, 66))'
+run_check ploop info d
+expect_line stdout '^  1k-blocks           4000           2400$'
+expect_line stdout '^     inodes             77             11$'
+run_check ploop info --json d
+cp stdout out.json
+run_check python3 -c 'import json; j = json.load(open("out.json")); assert j["blocks_kib"] == 4000, j'
+rm d/.statfs
+
+each "misuse"
+run_mustfail 38 ploop info
+run_mustfail 38 ploop info d/root.hds
+run_mustfail 23 ploop info nowhere.xml
