@@ -133,6 +133,38 @@ static bool slot_is_good(const struct fixture *x, uint32_t slot, const bool *tak
 	return slot == 0 || (slot % unit == 0 && slot / unit >= 1 && slot / unit < FILE_CLUSTERS && !taken[slot / unit]);
 }
 
+Test(layout_bat, neighbours_in_order_are_marked_across_words)
+{
+	for (uint32_t base = 1; base < 80; base++) {
+		struct lay_header h;
+		lay_header_compute(40 * CLUSTER, CLUSTER, LAY_V2, &h);
+		uint64_t used[2] = {0};
+		uint8_t slots[40 * LAY_BAT_SLOT_BYTES];
+		uint32_t out[40];
+		struct lay_fault fault;
+		struct lay_bat_scan s = {&h, 120, used, 40};
+		for (uint32_t g = 0; g < 40; g++)
+			store_le32(slots + g * LAY_BAT_SLOT_BYTES, base + g);
+		cr_assert(eq(int, lay_bat_decode(&s, 0, slots, 40, out, &fault), LAY_OK));
+		for (uint32_t f = 0; f < 128; f++)
+			cr_assert(eq(int, used[f / 64] >> f % 64 & 1, f >= base && f < base + 40), "base %u", base);
+		cr_assert(eq(int, lay_bat_decode(&s, 0, slots, 40, out, &fault), LAY_F_SLOT_DUPLICATE));
+		cr_assert(zero(u64, fault.index));
+	}
+}
+
+Test(layout_bat, v1_slots_in_order_do_not_wrap_into_the_file)
+{
+	struct fixture x = image(LAY_V1);
+	for (uint32_t g = 0; g < 40; g++)
+		set(&x, g, 0u - CLUSTER * 8 + g * CLUSTER);
+	x.scan = (struct lay_bat_scan){&x.h, UINT32_MAX, NULL, 40};
+	cr_assert(eq(int, lay_bat_decode(&x.scan, 0, x.slots, 40, x.out, &x.fault), LAY_OK), "slot 8 is 0: absent");
+	cr_assert(eq(u32, x.out[7], UINT32_MAX / CLUSTER));
+	cr_assert(zero(u32, x.out[8]));
+	cr_assert(eq(u32, x.out[9], 1));
+}
+
 Test(layout_bat, random_tables_agree_with_the_plain_rules)
 {
 	unsigned seed = (unsigned)time(NULL), bad = 0;
@@ -141,8 +173,13 @@ Test(layout_bat, random_tables_agree_with_the_plain_rules)
 		struct fixture x = image(rand() & 1 ? LAY_V1 : LAY_V2);
 		bool taken[FILE_CLUSTERS] = {0};
 		uint32_t unit = x.h.version == LAY_V1 ? CLUSTER : 1, good = 0;
+		/* half of them begin as neighbours in order, up to and over the end of the file */
+		uint32_t base = (uint32_t)rand() % 20;
+		bool in_order = rand() & 1;
+		for (uint32_t g = 0; in_order && g < 40; g++)
+			set(&x, g, (base + g) * unit);
 		for (uint32_t g = 0; g < 40; g++)
-			if (rand() % 8 == 0)
+			if (rand() % 40 == 0)
 				set(&x, g, (uint32_t)(rand() % 60) * unit + (rand() % 40 == 0));
 		for (; good < 40; good++) {
 			uint32_t slot = load_le32(x.slots + good * LAY_BAT_SLOT_BYTES);
@@ -152,6 +189,8 @@ Test(layout_bat, random_tables_agree_with_the_plain_rules)
 		}
 		enum lay_finding_id f = scan(&x, 0, 40);
 		cr_assert(eq(int, f == LAY_OK, good == 40), "SEED=%u round %d", seed, round);
+		for (uint32_t g = 0; g < good; g++)
+			cr_assert(eq(u32, x.out[g], load_le32(x.slots + g * LAY_BAT_SLOT_BYTES) / unit), "SEED=%u", seed);
 		if (f != LAY_OK) {
 			cr_assert(eq(u64, x.fault.index, good), "SEED=%u round %d", seed, round);
 			bad++;
