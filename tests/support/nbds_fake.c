@@ -2,6 +2,7 @@
 
 #include "base/invariant.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,19 +88,24 @@ static void fake_wake(struct nbds_conn *c)
 	f->wakes++;
 }
 
-void fake_init(struct fake *f)
+void fake_reset(struct fake *f)
 {
-	memset(f, 0, sizeof(*f));
+	memset((char *)f + sizeof(f->disk), 0, sizeof(*f) - sizeof(f->disk));
 	f->backend = (struct nbds_backend){fake_submit, fake_map, fake_buf_get, fake_buf_put, fake_wake, f};
 	f->exports[0] = (struct nbds_export){"", "a small disk", FAKE_DISK_BYTES, false, f};
 	f->exports[1] = (struct nbds_export){"ro", NULL, FAKE_DISK_BYTES, true, f};
-	f->exports[2] = (struct nbds_export){"huge", NULL, UINT64_MAX / 2 & ~UINT64_C(511), true, f};
+	f->exports[2] = (struct nbds_export){"huge", NULL, (UINT64_MAX / 2) & ~UINT64_C(511), true, f};
 	f->buffers_left = 1000;
 	for (size_t i = 0; i < FAKE_PIECES; i += 2)
 		f->mapped[i] = true;
+}
+
+void fake_init(struct fake *f)
+{
+	static_assert(offsetof(struct fake, disk) == 0, "fake_reset() keeps it");
+	fake_reset(f);
 	for (size_t i = 0; i < FAKE_DISK_BYTES; i++)
-		if (f->mapped[i / FAKE_PIECE_BYTES])
-			f->disk[i] = (uint8_t)(i * 2654435761u >> 24);
+		f->disk[i] = f->mapped[i / FAKE_PIECE_BYTES] ? (uint8_t)(i * 2654435761u >> 24) : 0;
 }
 
 void fake_release(struct fake *f, bool reverse)

@@ -11,9 +11,9 @@
 #define FAKE_PIECES      (FAKE_DISK_BYTES / FAKE_PIECE_BYTES)
 
 struct fake {
+	uint8_t disk[FAKE_DISK_BYTES]; /* first */
 	struct nbds_backend backend;
 	struct nbds_export exports[3]; /* "", "ro" (read-only), "huge" (only its size) */
-	uint8_t disk[FAKE_DISK_BYTES];
 	bool mapped[FAKE_PIECES];
 	bool hold;
 	int fail_with;          /* negative errno for the next requests */
@@ -24,6 +24,8 @@ struct fake {
 };
 
 void fake_init(struct fake *f);
+/* All but the bytes of the disk. */
+void fake_reset(struct fake *f);
 /* Complete what is held, oldest first (or newest first). */
 void fake_release(struct fake *f, bool reverse);
 
