@@ -107,7 +107,7 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # ---- tests: a unit test links only the archives below the folder it tests
-UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c tests/crash/*.c tests/nbd/*.c))
+UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c tests/crash/*.c tests/nbd/*.c tests/threads/*.c))
 SUPPORT_OBJS := $(call objs,$(call srcs,tests/support) $(call srcs,tests/images))
 unit-tests: $(UNIT_TESTS) ## build the unit tests
 
