@@ -93,8 +93,7 @@ void damage_none(const char *path, enum lay_version version)
 	}
 }
 
-/* Give the extension cluster the digest of what it holds. */
-static void sign(const char *path)
+void damage_sign(const char *path)
 {
 	uint8_t cluster[DAMAGE_CLUSTER_BYTES];
 	autofd int fd = open_image(path);
@@ -290,7 +289,7 @@ GENERATOR(EXT_UNTERMINATED)
 {
 	damage_none_with_bitmap(path);
 	damage_poke(path, IN_EXT(FEATURE + 16), 40, UINT32_MAX);
-	sign(path);
+	damage_sign(path);
 }
 
 GENERATOR(EXT_NECESSARY)
@@ -298,42 +297,42 @@ GENERATOR(EXT_NECESSARY)
 	damage_none_with_bitmap(path);
 	poke64(path, IN_EXT(FEATURE), LAY_FEATURE_DIRTY_BITMAP, 1);
 	poke64(path, IN_EXT(FEATURE + 8), 0, LAY_FEATURE_NECESSARY);
-	sign(path);
+	damage_sign(path);
 }
 
 GENERATOR(EXT_BITMAP_SHORT)
 {
 	damage_none_with_bitmap(path);
 	damage_poke(path, IN_EXT(FEATURE + 16), 40, 24);
-	sign(path);
+	damage_sign(path);
 }
 
 GENERATOR(EXT_BITMAP_SIZE)
 {
 	damage_none_with_bitmap(path);
 	poke64(path, IN_EXT(BITMAP), DAMAGE_DISK_SECTORS, DAMAGE_DISK_SECTORS + 1);
-	sign(path);
+	damage_sign(path);
 }
 
 GENERATOR(EXT_BITMAP_GRANULARITY)
 {
 	damage_none_with_bitmap(path);
 	damage_poke(path, IN_EXT(BITMAP + 24), 128, 0);
-	sign(path);
+	damage_sign(path);
 }
 
 GENERATOR(EXT_BITMAP_L1)
 {
 	damage_none_with_bitmap(path);
 	damage_poke(path, IN_EXT(BITMAP + 28), 1, 2);
-	sign(path);
+	damage_sign(path);
 }
 
 GENERATOR(EXT_BITMAP_CLUSTER)
 {
 	damage_none_with_bitmap(path);
 	poke64(path, IN_EXT(BITMAP + 32), BITMAP_CLUSTER * DAMAGE_CLUSTER_SECTORS, 2);
-	sign(path);
+	damage_sign(path);
 }
 
 const struct damage damages[LAY_FINDING_COUNT - 1] = {

@@ -21,6 +21,9 @@ void damage_none(const char *path, enum lay_version version);
 /* The same, closed with a dirty bitmap: its one cluster is file cluster 5, the extension is cluster 6. */
 void damage_none_with_bitmap(const char *path);
 
+/* Sign the extension of such an image again. */
+void damage_sign(const char *path);
+
 /* Replace the 4 bytes at @offset, which must be @was, by @now. */
 void damage_poke(const char *path, uint64_t offset, uint32_t was, uint32_t now);
 

@@ -271,6 +271,80 @@ Test(ploop_check, a_bat_entry_may_not_use_the_extension)
 	expect_line(&r, 1, "bat-duplicate FATAL: Block 5 is used more than once, vsec=4");
 }
 
+Test(ploop_check, clusters_of_a_dropped_extension_are_free)
+{
+	uint64_t ext = 6 * DAMAGE_CLUSTER_BYTES;
+	damage_none_with_bitmap(path);
+	damage_poke(path, ext + 88, 0, 7); /* behind the bitmap a feature that never ends */
+	damage_poke(path, ext + 88 + 16, 0, UINT32_MAX);
+	damage_sign(path);
+	damage_poke(path, LAY_HEADER_BYTES + 4 * 4, 0, 5);
+	struct report r = check(PL_CHECK_FORCE | PL_CHECK_DUPLICATES);
+	cr_assert(zero(int, r.exit_code), "%s", r.lines[2]);
+	cr_assert(eq(int, r.count, 2));
+	cr_assert(zero(int, strncmp(r.lines[1], "ext-unterminated Fixed", 22)));
+}
+
+Test(ploop_check, an_unknown_necessary_feature_forbids_every_repair)
+{
+	damages[LAY_F_EXT_NECESSARY - 1].make(path);
+	damage_poke(path, LAY_HEADER_BYTES + 100 * 4, 0, 4);
+	struct content before = content();
+	struct report r = check(ALL_REPAIRS);
+	cr_assert(eq(int, r.exit_code, 11));
+	cr_assert(zero(int, strncmp(r.lines[2], "bat-beyond-disk Skipped", 23)));
+	expect_unchanged(before);
+}
+
+Test(ploop_check, neighbouring_bad_slots_are_all_found)
+{
+	damage_none(path, LAY_V2);
+	damage_poke(path, LAY_HEADER_BYTES + 1 * 4, 2, 99);
+	damage_poke(path, LAY_HEADER_BYTES + 2 * 4, 3, 98);
+	damage_poke(path, LAY_HEADER_BYTES + 3 * 4, 4, 97);
+	struct report r = check(PL_CHECK_HARD_FORCE);
+	cr_assert(zero(int, r.exit_code));
+	cr_assert(eq(int, r.count, 4));
+	for (uint32_t g = 0; g < 4; g++)
+		cr_assert(eq(u32, word_at(LAY_HEADER_BYTES + g * 4), g == 0));
+}
+
+Test(ploop_check, a_bad_slot_behind_a_hole_of_the_file_is_found)
+{
+	struct pl_create_options o = {.size = sizeof(o), .size_sectors = UINT64_C(2000000) * 64, .cluster_sectors = 64};
+	cr_assert(zero(int, pl_image_create(path, &o)));
+	damage_poke(path, LAY_HEADER_BYTES + 1500000 * 4, 0, 12345);
+	damage_poke(path, LAY_HEADER_BYTES + 2000001 * 4, 0, 12345);
+	struct report r = check(PL_CHECK_HARD_FORCE);
+	cr_assert(zero(int, r.exit_code));
+	cr_assert(eq(int, r.count, 3));
+	cr_assert(zero(int, strncmp(r.lines[1], "bat-beyond-file Fixed", 21)));
+	cr_assert(zero(int, strncmp(r.lines[2], "bat-beyond-disk Fixed", 21)));
+	cr_assert(zero(u32, word_at(LAY_HEADER_BYTES + 1500000 * 4)));
+}
+
+static void grow_and_note(void *arg, const struct pl_finding *f)
+{
+	cr_assert(zero(int, truncate(path, 10 * DAMAGE_CLUSTER_BYTES)));
+	note(arg, f);
+}
+
+Test(ploop_check, a_live_check_follows_a_file_that_grows)
+{
+	struct report r = {0};
+	struct pl_image_ref ref = {.path = path, .dir_fd = -1};
+	struct pl_check_options o = {.size = sizeof(o), .flags = PL_CHECK_LIVE, .on_finding = grow_and_note, .arg = &r};
+	damages[LAY_F_SLOT_BEYOND_FILE - 1].make(path);
+	cr_assert(eq(int, check(PL_CHECK_LIVE).exit_code, 11), "it does not grow by itself");
+
+	/* the finding of slot 1 comes before slot 3, whose cluster is then there */
+	damage_poke(path, LAY_HEADER_BYTES + 1 * 4, 2, 1);
+	r.result = pl_image_check(&ref, &o, &r.exit_code);
+	cr_assert(eq(int, r.exit_code, 11));
+	cr_assert(eq(int, r.count, 2));
+	expect_line(&r, 0, "bat-duplicate FATAL: Block 1 is used more than once, vsec=1");
+}
+
 Test(ploop_check, beyond_the_file)
 {
 	damages[LAY_F_SLOT_BEYOND_FILE - 1].make(path);

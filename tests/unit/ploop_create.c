@@ -9,10 +9,12 @@
 #include <criterion/new/assert.h>
 #include <criterion/parameterized.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
-#include <signal.h>
 #include <sys/stat.h>
 
 static char dir[4096], path[4200];
@@ -167,6 +169,43 @@ Test(ploop_create, a_failure_leaves_no_file)
 	cr_assert(zero(int, setrlimit(RLIMIT_FSIZE, &limit)));
 	for (enum pl_image_mode mode = PL_MODE_PREALLOCATED; mode <= PL_MODE_RAW; mode++)
 		expect_refusal((struct pl_create_options){.size_sectors = 20480, .mode = mode}, -EFBIG, "bytes");
+}
+
+static void map_to_self(const char *file, unsigned id)
+{
+	char line[32];
+	autofd int fd = open(file, O_WRONLY);
+	int n = snprintf(line, sizeof(line), "%u %u 1", id, id);
+	cr_assert(eq(sz, write(fd, line, (size_t)n), (size_t)n), "%s", file);
+}
+
+/* A file system of 1 MiB on the folder, for this process only. */
+static void mount_small(void)
+{
+	uid_t uid = getuid();
+	gid_t gid = getgid();
+	if (unshare(CLONE_NEWNS | (uid ? CLONE_NEWUSER : 0)))
+		cr_skip("no mount namespace");
+	if (uid) {
+		autofd int fd = open("/proc/self/setgroups", O_WRONLY);
+		cr_assert(eq(sz, write(fd, "deny", 4), 4));
+		map_to_self("/proc/self/uid_map", uid);
+		map_to_self("/proc/self/gid_map", gid);
+	}
+	cr_assert(zero(int, mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL)));
+	if (mount("none", dir, "tmpfs", 0, "size=1M"))
+		cr_skip("no tmpfs");
+}
+
+Test(ploop_create, a_full_file_system_is_told_with_numbers)
+{
+	mount_small();
+	for (enum pl_image_mode mode = PL_MODE_PREALLOCATED; mode <= PL_MODE_RAW; mode++) {
+		expect_refusal((struct pl_create_options){.size_sectors = 20480, .mode = mode}, -ENOSPC,
+			       mode == PL_MODE_RAW ? "needs 10485760 bytes" : "needs 11534336 bytes");
+		cr_assert(ne(ptr, strstr(pl_error(), "has 1048576"), NULL), "%s", pl_error());
+	}
+	cr_assert(zero(int, umount(dir)));
 }
 
 Test(ploop_create, a_folder_that_is_not_there_is_named)
