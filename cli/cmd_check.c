@@ -3,7 +3,9 @@
 #include "cli/console.h"
 #include "cli/output.h"
 #include "cli/resolve.h"
+#include "ploop-serve.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 struct check_args {
@@ -140,6 +142,17 @@ static int check_image(const struct check_args *args, const struct pl_image_ref 
 	return code ? code : cli_exit_code(r, CLI_AT_OPEN);
 }
 
+/* A disk that is a block device now is not touched; its name tells why. */
+static int refuse_attached(const char *word)
+{
+	struct pl_device *device;
+	if (pl_device_find(word, NULL, &device) < 0)
+		return 0;
+	pl_fail(-EBUSY, "%s is in use: it is attached as %s", word, device->node);
+	pl_device_free(device);
+	return EXIT_PLOOPINUSE;
+}
+
 static int check_chain(const struct check_args *args, const struct pl_chain_spec *chain, struct out *out)
 {
 	if (args->cluster_sectors)
@@ -177,8 +190,11 @@ static int check_words(const struct check_args *args, char **argv, struct out *o
 {
 	if (!disk_word_is_descriptor(argv[0]))
 		return check_one_file(args, argv[0], out);
+	int r = refuse_attached(argv[0]);
+	if (r != 0)
+		return r;
 	struct disk disk;
-	int r = disk_resolve(1, argv, &(struct disk_options){.outside = &args->outside, .uuid = &args->uuid}, &disk);
+	r = disk_resolve(1, argv, &(struct disk_options){.outside = &args->outside, .uuid = &args->uuid}, &disk);
 	if (r != 0)
 		return r;
 	r = check_chain(args, &disk.chain, out);

@@ -1,8 +1,12 @@
 /* ploop info: usage of the file system, geometry, device. Works on a disk in use: it only looks. */
 #include "cli/command.h"
+#include "cli/console.h"
 #include "cli/guest_usage.h"
 #include "cli/output.h"
 #include "cli/resolve.h"
+#include "ploop-serve.h"
+
+#include <errno.h>
 
 
 struct info_args {
@@ -69,12 +73,20 @@ static int print_spec(const struct disk *disk, struct out *out)
 	return 0;
 }
 
-static int print_usage(const struct disk *disk, struct out *out)
+/* Mounted: what the kernel says; else what the last umount said; else what the superblock says. */
+static int find_usage(const struct disk *disk, const struct pl_device *device, struct guest_usage *u)
+{
+	if (device && guest_usage_from_mount(device, u) == 0)
+		return 0;
+	if (!device && guest_usage_from_statfs(disk->chain.images[0].path, u) == 0)
+		return 0;
+	return guest_usage_from_disk(&disk->chain, u);
+}
+
+static int print_usage(const struct disk *disk, const struct pl_device *device, struct out *out)
 {
 	struct guest_usage u;
-	int r = guest_usage_from_statfs(disk->chain.images[0].path, &u);
-	if (r < 0)
-		r = guest_usage_from_disk(&disk->chain, &u);
+	int r = find_usage(disk, device, &u);
 	if (r < 0)
 		return cli_exit_code(pl_wrap(r, "usage of %s", pl_bundle_path(disk->bundle)), CLI_AT_OPEN);
 	struct usage_row row = {
@@ -88,15 +100,22 @@ static int print_usage(const struct disk *disk, struct out *out)
 	return 0;
 }
 
-static int print_parts(const struct info_args *args, const struct disk *disk, struct out *out)
+static void print_device(const struct pl_device *device, struct out *out)
+{
+	struct device_row row = {device ? device->node : "", device ? device->partition : ""};
+	out_row(out, device_columns, &row);
+}
+
+static int print_parts(const struct info_args *args, const struct disk *disk, const struct pl_device *device,
+		       struct out *out)
 {
 	int r = 0;
 	if (args->spec)
 		r = print_spec(disk, out);
 	if (r == 0 && args->device)
-		out_row(out, device_columns, &(struct device_row){"", ""});
+		print_device(device, out);
 	if (r == 0 && !args->spec && !args->device)
-		r = print_usage(disk, out);
+		r = print_usage(disk, device, out);
 	return r;
 }
 
@@ -109,10 +128,16 @@ static int run(void *p, int argc, char **argv)
 	int r = disk_resolve(1, argv, &(struct disk_options){.outside = &args->outside}, &disk);
 	if (r != 0)
 		return r;
+	struct pl_device *device = NULL;
+	r = pl_device_find(pl_bundle_path(disk.bundle), NULL, &device);
+	if (r < 0 && r != -ENOENT)
+		console_warn("%s", pl_error());
 	struct out out;
 	out_begin(&out, args->json);
-	r = print_parts(args, &disk, &out);
+	r = print_parts(args, &disk, device, &out);
 	int ended = out_end(&out);
+	if (device)
+		pl_device_free(device);
 	disk_close(&disk);
 	return r ? r : ended;
 }

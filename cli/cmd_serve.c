@@ -5,7 +5,6 @@
 #include "ploop-serve.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct serve_args {
 	const char *socket, *tcp, *tls_x509, *tls_psk, *export_name, *description, *pid_file, *debug;
@@ -63,16 +62,6 @@ static int read_uids(const struct cli_list *list, uint32_t uids[CLI_LIST_MAX])
 	return 0;
 }
 
-/* A snapshot below the top is the base of others: it is never written. */
-static bool is_below_top(const struct disk *disk)
-{
-	if (disk->kind != DISK_BUNDLE)
-		return false;
-	struct pl_bundle_info info;
-	pl_bundle_get_info(disk->bundle, &info);
-	return strcmp(disk->chain.images[disk->chain.count - 1].guid, info.top_guid) != 0;
-}
-
 static int become_server(const struct serve_args *a, const struct disk *disk)
 {
 	uint32_t uids[CLI_LIST_MAX];
@@ -82,7 +71,7 @@ static int become_server(const struct serve_args *a, const struct disk *disk)
 	return pl_serve_exec(&(struct pl_serve_options){
 		.size = sizeof(struct pl_serve_options),
 		.chain = disk->chain,
-		.readonly = a->read_only || is_below_top(disk),
+		.readonly = a->read_only || disk_is_below_top(disk),
 		.export_name = a->export_name,
 		.description = a->description,
 		.socket = a->socket,

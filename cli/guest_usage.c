@@ -10,20 +10,72 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
+
+#define STATFS_FILE   ".statfs"
+#define STATFS_FIELDS 5 /* in the byte order of the host that wrote it */
+
+int guest_usage_from_mount(const struct pl_device *device, struct guest_usage *out)
+{
+	autofree char **points = NULL;
+	int r = pl_device_mount_points(device, &points);
+	if (r < 0)
+		return r;
+	if (!points[0])
+		return pl_fail(-ENOENT, "%s is not mounted", device->name);
+	struct statvfs st;
+	if (statvfs(points[0], &st) < 0)
+		return pl_fail(-errno, "%s: %s", points[0], strerror(errno));
+	*out = (struct guest_usage){st.f_frsize, st.f_blocks, st.f_bfree, st.f_files, st.f_ffree};
+	return 0;
+}
+
+/* The path of @name beside @base_image, free() it; NULL: no memory. */
+static char *path_beside(const char *base_image, const char *name)
+{
+	char *path;
+	const char *slash = strrchr(base_image, '/');
+	int folder_bytes = slash ? (int)(slash - base_image + 1) : 0;
+	if (asprintf(&path, "%.*s%s", folder_bytes, base_image, name) >= 0)
+		return path;
+	pl_fail(-ENOMEM, "no memory for a file name");
+	return NULL;
+}
+
+int guest_usage_to_statfs(const char *mount_point, const char *base_image)
+{
+	struct statvfs st;
+	if (statvfs(mount_point, &st) != 0)
+		return pl_fail(-errno, "%s: %s", mount_point, strerror(errno));
+	uint64_t field[STATFS_FIELDS] = {st.f_bsize, st.f_blocks, st.f_bfree, st.f_files, st.f_ffree};
+	autofree char *path = path_beside(base_image, STATFS_FILE);
+	autofree char *temporary = path_beside(base_image, STATFS_FILE ".new");
+	if (!path || !temporary)
+		return -ENOMEM;
+	autofd int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd >= 0 && write(fd, field, sizeof(field)) == (ssize_t)sizeof(field) && rename(temporary, path) == 0)
+		return 0;
+	int r = pl_fail(-errno, "%s: %s", path, strerror(errno));
+	unlink(temporary);
+	return r;
+}
+
+void guest_usage_forget(const char *base_image)
+{
+	autofree char *path = path_beside(base_image, STATFS_FILE);
+	if (path)
+		unlink(path);
+}
 
 int guest_usage_from_statfs(const char *base_image, struct guest_usage *out)
 {
-	autofree char *path = NULL;
-	const char *slash = strrchr(base_image, '/');
-	int folder_bytes = slash ? (int)(slash - base_image + 1) : 0;
-	if (asprintf(&path, "%.*s.statfs", folder_bytes, base_image) < 0) {
-		path = NULL;
-		return pl_fail(-ENOMEM, "no memory for a file name");
-	}
+	autofree char *path = path_beside(base_image, STATFS_FILE);
+	if (!path)
+		return -ENOMEM;
 	autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return pl_fail(-errno, "%s: %s", path, strerror(errno));
-	uint64_t field[5]; /* in the byte order of the host that wrote it */
+	uint64_t field[STATFS_FIELDS];
 	ssize_t n = read(fd, field, sizeof(field));
 	if (n != (ssize_t)sizeof(field))
 		return pl_fail(-EUCLEAN, "%s has %zd bytes instead of %zu", path, n, sizeof(field));

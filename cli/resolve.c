@@ -96,6 +96,15 @@ int disk_resolve(int count, char **words, const struct disk_options *options, st
 	return 0;
 }
 
+bool disk_is_below_top(const struct disk *disk)
+{
+	if (disk->kind != DISK_BUNDLE)
+		return false;
+	struct pl_bundle_info info;
+	pl_bundle_get_info(disk->bundle, &info);
+	return strcmp(disk->chain.images[disk->chain.count - 1].guid, info.top_guid) != 0;
+}
+
 void disk_close(struct disk *disk)
 {
 	if (disk->bundle)

@@ -29,6 +29,9 @@ bool disk_word_is_device(const char *word); /* a block device */
 int disk_resolve(int count, char **words, const struct disk_options *options, struct disk *out);
 void disk_close(struct disk *disk);
 
+/* A snapshot below the top is the base of others: it is never written. */
+bool disk_is_below_top(const struct disk *disk);
+
 /* Only the bundle of @word. 0 or negative errno. */
 int disk_open_bundle(const char *word, const struct cli_list *outside, struct pl_bundle **out);
 

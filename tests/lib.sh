@@ -18,7 +18,7 @@
 #	expect_no FILE REGEX       none does
 #
 # ploop is the built one: $PLOOP, else that of $BUILD, else build/release.
-# Other words: fail, skip REASON, need PROGRAM..., each SECTION.
+# Other words: fail, skip REASON, need PROGRAM..., each SECTION, at_end COMMAND.
 
 set -u
 SRC=${SRC:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
@@ -35,8 +35,11 @@ cd "$SCRATCH" || exit 1
 
 lib_finish()
 {
-	local code=$?
+	local code=$? command
 	trap - EXIT
+	for command in ${AT_END[@]+"${AT_END[@]}"}; do
+		eval "$command"
+	done
 	cd /
 	if [ "$code" = 0 ] || [ "$code" = 77 ]; then
 		rm -rf "$SCRATCH"
@@ -46,6 +49,13 @@ lib_finish()
 	exit "$code"
 }
 trap lib_finish EXIT
+
+# at_end COMMAND: run it before the test ends, however it ends.
+AT_END=()
+at_end()
+{
+	AT_END+=("$1")
+}
 
 fail()
 {

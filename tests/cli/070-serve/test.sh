@@ -17,9 +17,9 @@ run_mustfail 1 ploop serve --socket s -u 11111111-1111-4111-8111-111111111111 d
 run_mustfail 1 ploop serve --socket s nowhere
 
 each "a server in the background"
-run_check ploop serve --socket "$PWD/s" --pid-file pid --daemonize d
+run_check ploop serve --socket "$PWD/s" --pid-file "$PWD/pid" --daemonize d
 [ -s pid ] || fail "no pid file"
-trap 'kill "$(cat "$SCRATCH/pid")" 2>/dev/null; lib_finish' EXIT
+at_end '[ ! -e pid ] || kill "$(cat pid)"'
 run_check nbdinfo --size "nbd+unix:///?socket=$PWD/s"
 expect_stdout $((64 << 20))
 
