@@ -313,6 +313,8 @@ Test(ploop_check, a_bad_slot_behind_a_hole_of_the_file_is_found)
 {
 	struct pl_create_options o = {.size = sizeof(o), .size_sectors = UINT64_C(2000000) * 64, .cluster_sectors = 64};
 	cr_assert(zero(int, pl_image_create(path, &o)));
+	autofd int fd = open(path, O_RDWR);
+	cr_assert(zero(int, fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, MIB, 4 * MIB)));
 	damage_poke(path, LAY_HEADER_BYTES + 1500000 * 4, 0, 12345);
 	damage_poke(path, LAY_HEADER_BYTES + 2000001 * 4, 0, 12345);
 	struct report r = check(PL_CHECK_HARD_FORCE);
