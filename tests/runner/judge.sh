@@ -49,7 +49,7 @@ run_test()
 	{ (
 		sanitizer_environment "$dir"
 		export PLOOP_TEST=$name BUILD=$BUILD_ROOT/$flavor TMPDIR=$dir FLAVOR=$flavor
-		export PATH=$BUILD:$PATH:/usr/sbin:/sbin LD_LIBRARY_PATH=$BUILD
+		export PATH=$BUILD:/usr/sbin:/usr/bin:/sbin:/bin:$PATH LD_LIBRARY_PATH=$BUILD
 		# shellcheck disable=SC2086 # a command line
 		exec setsid -w timeout -k 10 "$limit" $command
 	) >"$log" 2>&1; } 2>/dev/null # not the shell's own words about a signal
