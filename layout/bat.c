@@ -1,5 +1,5 @@
-/* Decoding the BAT is on the path of every open: 16 Mi slots of a 16 TiB disk take milliseconds, so the loop has one test
- * for all that can be wrong with a value, and what exactly is wrong is found out afterwards. */
+/* Decoding the BAT is on the path of every open: 16 Mi slots of a 16 TiB disk take milliseconds, so the loop has one
+ * test for all that can be wrong with a value, and what exactly is wrong is found out afterwards. */
 #include "layout/bat.h"
 
 #include "base/byteorder.h"
@@ -39,9 +39,9 @@ static enum lay_finding_id judge(const struct lay_bat_scan *s, uint32_t index, u
 
 /* How slots of one image are read. */
 struct rules {
-	unsigned shift;         /* slot to cluster */
-	uint32_t unit;          /* from one cluster to the next, in slot values */
-	uint32_t data_start;    /* first cluster of the data area */
+	unsigned shift;		/* slot to cluster */
+	uint32_t unit;		/* from one cluster to the next, in slot values */
+	uint32_t data_start;	/* first cluster of the data area */
 	uint32_t data_clusters; /* how many there are */
 };
 

@@ -11,11 +11,11 @@
 
 #include "layout/header.h"
 
-#define LAY_EXT_MAGIC UINT64_C(0xAB234CEF23DCEA87)
+#define LAY_EXT_MAGIC		 UINT64_C(0xAB234CEF23DCEA87)
 #define LAY_FEATURE_DIRTY_BITMAP UINT64_C(0x20385FAE252CB34A)
 
 #define LAY_FEATURE_NECESSARY 0x1u /* who cannot load it must not modify the image */
-#define LAY_FEATURE_TRANSIT 0x2u   /* who does not know it preserves it as it is */
+#define LAY_FEATURE_TRANSIT   0x2u /* who does not know it preserves it as it is */
 
 /* Does the header's extension cluster lie where one may? LAY_OK or LAY_F_EXT_OFFSET. */
 enum lay_finding_id lay_ext_check_offset(const struct lay_header *h, uint64_t file_bytes, struct lay_fault *fault);
@@ -36,8 +36,8 @@ enum lay_finding_id lay_ext_next(const uint8_t *cluster, uint32_t cluster_bytes,
 enum lay_feature_use {
 	LAY_USE_KNOWN,
 	LAY_USE_FORBIDS_WRITING, /* unknown and necessary */
-	LAY_USE_CARRY,           /* unknown and in transit */
-	LAY_USE_DROP,            /* unknown, nobody minds */
+	LAY_USE_CARRY,		 /* unknown and in transit */
+	LAY_USE_DROP,		 /* unknown, nobody minds */
 };
 enum lay_feature_use lay_feature_use(const struct lay_feature *feature);
 
@@ -61,20 +61,20 @@ bool lay_md5(const void *data, size_t bytes, uint8_t out[LAY_MD5_BYTES]);
 
 /* ---- the dirty bitmap: bit k, least significant first, covers sectors [k * granularity, (k + 1) * granularity) */
 
-#define LAY_BITMAP_ID_BYTES 16
+#define LAY_BITMAP_ID_BYTES		       16
 #define LAY_BITMAP_DEFAULT_GRANULARITY_SECTORS 128u
 
 struct lay_bitmap {
-	uint64_t size_sectors;           /* of the disk */
+	uint64_t size_sectors;		 /* of the disk */
 	uint8_t id[LAY_BITMAP_ID_BYTES]; /* UUID, bytes in the order of its text */
 	uint32_t granularity_sectors;
-	uint32_t l1_entries;             /* of the table below; 0: the empty form, nothing is dirty */
-	const uint8_t *l1;               /* in the extension cluster */
+	uint32_t l1_entries; /* of the table below; 0: the empty form, nothing is dirty */
+	const uint8_t *l1;   /* in the extension cluster */
 };
 
 /* An L1 entry describes one cluster of bitmap: a constant, or the sector where its bytes are. */
 #define LAY_L1_ZEROS 0u
-#define LAY_L1_ONES 1u
+#define LAY_L1_ONES  1u
 
 uint64_t lay_bitmap_bytes(uint64_t size_sectors, uint32_t granularity_sectors);
 /* Entries of a full L1. */

@@ -5,12 +5,12 @@
 
 #include <string.h>
 
-#define ENTRIES 128u
-#define ENTRY_BYTES 128u
-#define ENTRIES_BYTES (ENTRIES * ENTRY_BYTES)
-#define HEADER_BYTES 92u
-#define REVISION 0x00010000u
-#define PRIMARY_HEADER_SECTOR 1u
+#define ENTRIES		       128u
+#define ENTRY_BYTES	       128u
+#define ENTRIES_BYTES	       (ENTRIES * ENTRY_BYTES)
+#define HEADER_BYTES	       92u
+#define REVISION	       0x00010000u
+#define PRIMARY_HEADER_SECTOR  1u
 #define PRIMARY_ENTRIES_SECTOR 2u
 
 #define PART_ALIGN_SECTORS 8u
@@ -118,9 +118,8 @@ static void build_header(uint8_t *header, uint64_t size_sectors, bool primary, c
 	store_le32(header + AT_HEADER_CRC, lay_crc32(header, HEADER_BYTES));
 }
 
-void lay_gpt_build(uint64_t size_sectors, const struct lay_partition *part,
-		   const uint8_t disk_guid[LAY_GPT_GUID_BYTES], const uint8_t part_guid[LAY_GPT_GUID_BYTES],
-		   uint8_t primary[LAY_GPT_PRIMARY_SECTORS * SECTOR_BYTES],
+void lay_gpt_build(uint64_t size_sectors, const struct lay_partition *part, const uint8_t disk_guid[LAY_GPT_GUID_BYTES],
+		   const uint8_t part_guid[LAY_GPT_GUID_BYTES], uint8_t primary[LAY_GPT_PRIMARY_SECTORS * SECTOR_BYTES],
 		   uint8_t secondary[LAY_GPT_SECONDARY_SECTORS * SECTOR_BYTES])
 {
 	memset(primary, 0, LAY_GPT_PRIMARY_SECTORS * SECTOR_BYTES);

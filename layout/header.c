@@ -5,10 +5,10 @@
 
 #include <string.h>
 
-#define SIGNATURE_BYTES 16
-#define DISK_TYPE 2u
+#define SIGNATURE_BYTES		 16
+#define DISK_TYPE		 2u
 #define QEMU_MAX_CLUSTER_SECTORS (INT32_MAX / 513u)
-#define MAX_GUEST_CLUSTERS UINT64_C(0xFFFFFFFE) /* the value above is reserved in a BAT */
+#define MAX_GUEST_CLUSTERS	 UINT64_C(0xFFFFFFFE) /* the value above is reserved in a BAT */
 
 enum field_offset {
 	AT_SIGNATURE = 0,

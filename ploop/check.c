@@ -1,13 +1,13 @@
 /* `ploop check` of one image.
  *
- *   open · header · version conversion? · length · clean and not forced: done · reopen for writing, lock, header again ·
- *   extension · BAT · verdict · marker
+ *   open · header · version conversion? · length · clean and not forced: done · reopen for writing, lock, header again
+ * · extension · BAT · verdict · marker
  *
  * What differs from the stock tool, on purpose: slots right behind the last entry and entries below the data area are
  * found by every scan; an image in conversion is refused whatever its marker says; no 32-bit arithmetic.
  *
- * Order on disk (D3): a repaired BAT is durable before the marker is cleared, and a slot is only ever set to 0, so that a
- * crash leaves an image that is still marked, with fewer findings. */
+ * Order on disk (D3): a repaired BAT is durable before the marker is cleared, and a slot is only ever set to 0, so that
+ * a crash leaves an image that is still marked, with fewer findings. */
 #include "ploop/check.h"
 
 #include "base/cleanup.h"
@@ -171,9 +171,9 @@ static void check_entries(struct check *c)
 static int drop_marker(struct check *c)
 {
 	if (!c->may_write)
-		return check_stop(c, CHECK_WRITE,
-				  pl_fail(-EROFS, "%s: the in-use marker cannot be cleared by a read-only check",
-					  c->ref->path));
+		return check_stop(
+			c, CHECK_WRITE,
+			pl_fail(-EROFS, "%s: the in-use marker cannot be cleared by a read-only check", c->ref->path));
 	c->h.in_use = LAY_CLOSED_V20;
 	c->h.flags = 0;
 	c->h.ext_sectors = 0;

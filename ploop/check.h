@@ -28,8 +28,8 @@ struct check {
 	uint64_t file_bytes;
 	struct lay_header h;
 	struct lay_bat_scan bat; /* bat.used: set when duplicates or free clusters matter, then owned */
-	bool has_fatal;          /* a fatal finding stands */
-	bool has_skipped;        /* a soft finding stands */
+	bool has_fatal;		 /* a fatal finding stands */
+	bool has_skipped;	 /* a soft finding stands */
 	enum check_exit exit;
 };
 

@@ -14,7 +14,7 @@
 
 struct walk {
 	struct check *c;
-	uint8_t *slots;      /* CHUNK_SLOTS, as on disk */
+	uint8_t *slots;	     /* CHUNK_SLOTS, as on disk */
 	uint32_t *clusters;  /* the same, decoded */
 	bool has_repaired;   /* something was written */
 	bool length_is_live; /* the file's length has been read again */

@@ -30,8 +30,8 @@ static int fail_for_space(int fd, const char *path, uint64_t need_bytes, int err
 {
 	struct statvfs fs;
 	if (err == -ENOSPC && fstatvfs(fd, &fs) == 0)
-		return pl_fail(err, "create %s: it needs %" PRIu64 " bytes, the file system has %" PRIu64, path, need_bytes,
-			       (uint64_t)fs.f_bavail * fs.f_frsize);
+		return pl_fail(err, "create %s: it needs %" PRIu64 " bytes, the file system has %" PRIu64, path,
+			       need_bytes, (uint64_t)fs.f_bavail * fs.f_frsize);
 	return pl_fail(err, "create %s: %" PRIu64 " bytes: %s", path, need_bytes, strerror(-err));
 }
 
@@ -80,7 +80,8 @@ static int fill_bat(int fd, const char *path, const struct lay_header *h)
 			struct fclu f = {lay_header_clusters(h) + (uint32_t)first + i};
 			store_le32(chunk + (size_t)i * LAY_BAT_SLOT_BYTES, lay_slot_from_cluster(h, f));
 		}
-		int r = file_write(fd, chunk, (size_t)n * LAY_BAT_SLOT_BYTES, lay_slot_offset_bytes((uint32_t)first), path);
+		int r = file_write(fd, chunk, (size_t)n * LAY_BAT_SLOT_BYTES, lay_slot_offset_bytes((uint32_t)first),
+				   path);
 		if (r)
 			return r;
 	}

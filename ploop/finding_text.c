@@ -23,9 +23,9 @@ void finding_text(enum lay_finding_id id, const struct lay_fault *fault, char *o
 {
 	uint64_t index = fault->index, value = fault->value, limit = fault->limit;
 	switch (id) {
-#define FINDING(id, name, severity, repair, ...)                                          \
-	case LAY_F_##id:                                                                  \
-		snprintf(out, out_bytes, __VA_ARGS__);                                    \
+#define FINDING(id, name, severity, repair, ...)                                                                       \
+	case LAY_F_##id:                                                                                               \
+		snprintf(out, out_bytes, __VA_ARGS__);                                                                 \
 		return;
 #include "layout/findings.def"
 #undef FINDING

@@ -24,7 +24,8 @@ static void fuzz_bat(const struct lay_header *h, const uint8_t *slots, size_t by
 	uint32_t n = (uint32_t)MIN(bytes / LAY_BAT_SLOT_BYTES, ARRAY_LEN(out));
 	for (uint32_t at = 0; at < n;) {
 		struct lay_fault fault;
-		enum lay_finding_id f = lay_bat_decode(&scan, at, slots + at * LAY_BAT_SLOT_BYTES, n - at, out + at, &fault);
+		enum lay_finding_id f =
+			lay_bat_decode(&scan, at, slots + at * LAY_BAT_SLOT_BYTES, n - at, out + at, &fault);
 		uint32_t good = f == LAY_OK ? n : (uint32_t)fault.index;
 		invariant(good >= at && good <= n);
 		for (uint32_t i = at; i < good; i++)

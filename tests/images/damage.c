@@ -10,14 +10,23 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum header_field { TYPE = 16, CLUSTER = 28, ENTRIES = 32, SIZE = 36, IN_USE = 44, FIRST_BLOCK = 48, FLAGS = 52, EXT = 56 };
+enum header_field {
+	TYPE = 16,
+	CLUSTER = 28,
+	ENTRIES = 32,
+	SIZE = 36,
+	IN_USE = 44,
+	FIRST_BLOCK = 48,
+	FLAGS = 52,
+	EXT = 56
+};
 #define SLOT(n) (LAY_HEADER_BYTES + (n)*LAY_BAT_SLOT_BYTES)
 
 #define BITMAP_CLUSTER 5u
-#define EXT_CLUSTER 6u
-#define IN_EXT(byte) (EXT_CLUSTER * DAMAGE_CLUSTER_BYTES + (byte))
-#define FEATURE 24 /* in the extension cluster */
-#define BITMAP (FEATURE + 24)
+#define EXT_CLUSTER    6u
+#define IN_EXT(byte)   (EXT_CLUSTER * DAMAGE_CLUSTER_BYTES + (byte))
+#define FEATURE	       24 /* in the extension cluster */
+#define BITMAP	       (FEATURE + 24)
 
 static int open_image(const char *path)
 {
@@ -74,8 +83,10 @@ static void set_length(const char *path, uint64_t was, uint64_t now)
 
 static void create(const char *path, enum lay_version version, uint32_t cluster_sectors, uint64_t size_sectors)
 {
-	struct pl_create_options o = {
-		.size = sizeof(o), .size_sectors = size_sectors, .cluster_sectors = cluster_sectors, .version = version};
+	struct pl_create_options o = {.size = sizeof(o),
+				      .size_sectors = size_sectors,
+				      .cluster_sectors = cluster_sectors,
+				      .version = version};
 	unlink(path);
 	invariant(pl_image_create(path, &o) == 0);
 }

@@ -6,8 +6,8 @@
 #include "layout/header.h"
 
 #define DAMAGE_CLUSTER_SECTORS 64u /* of every image, except for the defect that is about it */
-#define DAMAGE_CLUSTER_BYTES (DAMAGE_CLUSTER_SECTORS * SECTOR_BYTES)
-#define DAMAGE_DISK_SECTORS 6400u
+#define DAMAGE_CLUSTER_BYTES   (DAMAGE_CLUSTER_SECTORS * SECTOR_BYTES)
+#define DAMAGE_DISK_SECTORS    6400u
 
 struct damage {
 	enum lay_finding_id id;

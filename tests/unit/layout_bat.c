@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#define CLUSTER 64u
+#define CLUSTER	      64u
 #define FILE_CLUSTERS 50u
 
 /* A small image in memory: 40 guest clusters, one header cluster, 49 data clusters. */
@@ -130,7 +130,8 @@ Test(layout_bat, file_clusters_are_whole_and_nameable)
 static bool slot_is_good(const struct fixture *x, uint32_t slot, const bool *taken)
 {
 	uint32_t unit = x->h.version == LAY_V1 ? CLUSTER : 1;
-	return slot == 0 || (slot % unit == 0 && slot / unit >= 1 && slot / unit < FILE_CLUSTERS && !taken[slot / unit]);
+	return slot == 0 ||
+	       (slot % unit == 0 && slot / unit >= 1 && slot / unit < FILE_CLUSTERS && !taken[slot / unit]);
 }
 
 Test(layout_bat, neighbours_in_order_are_marked_across_words)
@@ -190,7 +191,8 @@ Test(layout_bat, random_tables_agree_with_the_plain_rules)
 		enum lay_finding_id f = scan(&x, 0, 40);
 		cr_assert(eq(int, f == LAY_OK, good == 40), "SEED=%u round %d", seed, round);
 		for (uint32_t g = 0; g < good; g++)
-			cr_assert(eq(u32, x.out[g], load_le32(x.slots + g * LAY_BAT_SLOT_BYTES) / unit), "SEED=%u", seed);
+			cr_assert(eq(u32, x.out[g], load_le32(x.slots + g * LAY_BAT_SLOT_BYTES) / unit), "SEED=%u",
+				  seed);
 		if (f != LAY_OK) {
 			cr_assert(eq(u64, x.fault.index, good), "SEED=%u round %d", seed, round);
 			bad++;

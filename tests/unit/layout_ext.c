@@ -10,8 +10,8 @@
 #include <time.h>
 
 #define CLUSTER_SECTORS 64u
-#define CLUSTER_BYTES (CLUSTER_SECTORS * SECTOR_BYTES)
-#define FILE_BYTES (100ull * CLUSTER_BYTES)
+#define CLUSTER_BYTES	(CLUSTER_SECTORS * SECTOR_BYTES)
+#define FILE_BYTES	(100ull * CLUSTER_BYTES)
 #define UNKNOWN_FEATURE UINT64_C(0x1122334455667788)
 
 static const uint8_t id[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 1, 2, 3, 4, 5, 6, 7};

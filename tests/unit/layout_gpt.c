@@ -39,11 +39,14 @@ struct placing {
 ParameterizedTestParameters(layout_gpt, the_partition_follows_the_rule)
 {
 	static struct placing rows[] = {
-		{SIZE, 2048, 2048, 2095103},	       /* the example of README.md */
-		{SIZE + 100, 2048, 2048, 2095103},     /* a size that is no cluster multiple */
-		{3 * 2048, 2048, 2048, 4095},	       {3 * 2048 - 1, 2048, 0, 0},
-		{2 * 2048, 2048, 0, 0},		       {100, 2048, 0, 0},
-		{0, 2048, 0, 0},		       {6400, 64, 64, 6335},
+		{SIZE, 2048, 2048, 2095103},	   /* the example of README.md */
+		{SIZE + 100, 2048, 2048, 2095103}, /* a size that is no cluster multiple */
+		{3 * 2048, 2048, 2048, 4095},
+		{3 * 2048 - 1, 2048, 0, 0},
+		{2 * 2048, 2048, 0, 0},
+		{100, 2048, 0, 0},
+		{0, 2048, 0, 0},
+		{6400, 64, 64, 6335},
 		{50 * TIB / SECTOR_BYTES, 131072, 131072, 50 * TIB / SECTOR_BYTES - 131072 - 1},
 	};
 	return cr_make_param_array(struct placing, rows, ARRAY_LEN(rows));

@@ -30,12 +30,9 @@ struct worked {
 ParameterizedTestParameters(layout_header, computes_the_worked_values)
 {
 	static struct worked rows[] = {
-		{10 * MIB, 2048, 10, 2048, 16, 40, MIB},
-		{100 * MIB, 2048, 100, 2048, 16, 400, MIB},
-		{100 * MIB, 64, 3200, 64, 16, 400, 32 * KIB},
-		{GIB, 2048, 1024, 2048, 16, 2080, MIB},
-		{2 * GIB, 64, 65536, 576, 16, 4161, 288 * KIB},
-		{10 * GIB, 2048, 10240, 2048, 16, 40960, MIB},
+		{10 * MIB, 2048, 10, 2048, 16, 40, MIB},	{100 * MIB, 2048, 100, 2048, 16, 400, MIB},
+		{100 * MIB, 64, 3200, 64, 16, 400, 32 * KIB},	{GIB, 2048, 1024, 2048, 16, 2080, MIB},
+		{2 * GIB, 64, 65536, 576, 16, 4161, 288 * KIB}, {10 * GIB, 2048, 10240, 2048, 16, 40960, MIB},
 	};
 	return cr_make_param_array(struct worked, rows, ARRAY_LEN(rows));
 }
@@ -59,8 +56,8 @@ struct capacity {
 ParameterizedTestParameters(layout_header, one_header_cluster_holds)
 {
 	static struct capacity rows[] = {
-		{64, 8176, 255 * MIB + 512 * KIB}, {128, 16368, 1023 * MIB},	 {256, 32752, 4094 * MIB},
-		{512, 65520, 16380 * MIB},	   {1024, 131056, 65528 * MIB},	 {2048, 262128, 262128 * MIB},
+		{64, 8176, 255 * MIB + 512 * KIB}, {128, 16368, 1023 * MIB},	   {256, 32752, 4094 * MIB},
+		{512, 65520, 16380 * MIB},	   {1024, 131056, 65528 * MIB},	   {2048, 262128, 262128 * MIB},
 		{4096, 524272, 1048544 * MIB},	   {8192, 1048560, 4194240 * MIB}, {16384, 2097136, 16777088 * MIB},
 	};
 	return cr_make_param_array(struct capacity, rows, ARRAY_LEN(rows));
@@ -86,10 +83,17 @@ struct geometry {
 ParameterizedTestParameters(layout_header, chs_follows_the_examples)
 {
 	static struct geometry rows[] = {
-		{20480, 40, 16, 32},	  {192, 3, 2, 32},	    {204800, 400, 16, 32},     {2097152, 2080, 16, 63},
-		{4194304, 4161, 16, 63},  {12902400, 12800, 16, 63}, {20971520, 40960, 16, 32},
+		{20480, 40, 16, 32},
+		{192, 3, 2, 32},
+		{204800, 400, 16, 32},
+		{2097152, 2080, 16, 63},
+		{4194304, 4161, 16, 63},
+		{12902400, 12800, 16, 63},
+		{20971520, 40960, 16, 32},
 		{1032192, 1024, 16, 63}, /* 504 MiB itself: by divisibility, which gives the same */
-		{16777216, 32768, 16, 32}, {7, 7, 1, 1},	     {8 * 3, 24, 1, 1},
+		{16777216, 32768, 16, 32},
+		{7, 7, 1, 1},
+		{8 * 3, 24, 1, 1},
 		{UINT64_C(1) << 49, UINT32_MAX, 16, 32},
 	};
 	return cr_make_param_array(struct geometry, rows, ARRAY_LEN(rows));
@@ -139,22 +143,29 @@ static uint64_t next_random(uint64_t *state)
 
 static bool fields_agree(const struct lay_header *a, const struct lay_header *b)
 {
-	return a->version == b->version && a->type == b->type && a->heads == b->heads &&
-	       a->cylinders == b->cylinders && a->cluster_sectors == b->cluster_sectors &&
-	       a->bat_entries == b->bat_entries && a->size_sectors == b->size_sectors && a->in_use == b->in_use &&
+	return a->version == b->version && a->type == b->type && a->heads == b->heads && a->cylinders == b->cylinders &&
+	       a->cluster_sectors == b->cluster_sectors && a->bat_entries == b->bat_entries &&
+	       a->size_sectors == b->size_sectors && a->in_use == b->in_use &&
 	       a->first_block_sectors == b->first_block_sectors && a->flags == b->flags &&
 	       a->ext_sectors == b->ext_sectors;
 }
 
 Test(layout_header, every_field_has_its_place)
 {
-	static const uint8_t want[LAY_HEADER_BYTES] =
-		"WithouFreSpacExt"
-		"\x01\x02\x03\x04" "\x11\x12\x13\x14" "\x21\x22\x23\x24" "\x31\x32\x33\x34" /* type … cluster */
-		"\x41\x42\x43\x44" "\x51\x52\x53\x54\x55\x56\x57\x58" "Ynot" /* entries, size, marker */
-		"\x61\x62\x63\x64" "\x71\x72\x73\x74" "\x81\x82\x83\x84\x85\x86\x87\x88"; /* block, flags, ext */
-	struct lay_header h = {LAY_V2,	   0x04030201, 0x14131211, 0x24232221, 0x34333231,	   0x44434241,
-			       0x5857565554535251, LAY_IN_USE, 0x64636261, 0x74737271, 0x8887868584838281};
+	static const uint8_t want[LAY_HEADER_BYTES] = "WithouFreSpacExt"
+						      "\x01\x02\x03\x04"
+						      "\x11\x12\x13\x14"
+						      "\x21\x22\x23\x24"
+						      "\x31\x32\x33\x34" /* type … cluster */
+						      "\x41\x42\x43\x44"
+						      "\x51\x52\x53\x54\x55\x56\x57\x58"
+						      "Ynot" /* entries, size, marker */
+						      "\x61\x62\x63\x64"
+						      "\x71\x72\x73\x74"
+						      "\x81\x82\x83\x84\x85\x86\x87\x88"; /* block, flags, ext */
+	struct lay_header h = {LAY_V2,	   0x04030201, 0x14131211,	   0x24232221,
+			       0x34333231, 0x44434241, 0x5857565554535251, LAY_IN_USE,
+			       0x64636261, 0x74737271, 0x8887868584838281};
 	uint8_t bytes[LAY_HEADER_BYTES];
 	lay_header_encode(&h, bytes);
 	cr_assert(zero(int, memcmp(bytes, want, sizeof(bytes))));
@@ -257,8 +268,12 @@ ParameterizedTest(struct refusal *r, layout_header, check_refuses_with_numbers)
 Test(layout_header, a_size_that_is_no_cluster_multiple_is_accepted)
 {
 	/* what QEMU writes for a disk of 10485761 bytes */
-	struct lay_header h = {.version = LAY_V2, .type = 2, .cluster_sectors = 2048, .bat_entries = 11,
-			       .size_sectors = 20481, .first_block_sectors = 2048};
+	struct lay_header h = {.version = LAY_V2,
+			       .type = 2,
+			       .cluster_sectors = 2048,
+			       .bat_entries = 11,
+			       .size_sectors = 20481,
+			       .first_block_sectors = 2048};
 	cr_assert(eq(int, check(&h, MIB), LAY_OK));
 	cr_assert(eq(u32, lay_guest_clusters(&h), 11));
 }

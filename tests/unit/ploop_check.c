@@ -365,7 +365,8 @@ Test(ploop_check, beyond_the_disk)
 	damages[LAY_F_SLOT_BEYOND_DISK - 1].make(path);
 	struct report r = check(PL_CHECK_FORCE | PL_CHECK_READONLY);
 	cr_assert(eq(int, r.exit_code, 11));
-	expect_line(&r, 0, "bat-beyond-disk Skipped: Data cluster (100) beyond block device size: slot 4, clusters 100");
+	expect_line(&r, 0,
+		    "bat-beyond-disk Skipped: Data cluster (100) beyond block device size: slot 4, clusters 100");
 	r = check(PL_CHECK_FORCE);
 	cr_assert(zero(int, r.exit_code));
 	expect_line(&r, 1, "bat-beyond-disk Fixed: Data cluster (100) beyond block device size: slot 4, clusters 100");

@@ -90,7 +90,8 @@ Test(ploop_create, sizes_are_rounded_up_to_a_cluster)
 	cr_assert(zero(int, create((struct pl_create_options){.size_sectors = 2049})));
 	cr_assert(eq(u64, info(PL_FORMAT_PLOOP).size_sectors, 4096));
 	unlink(path);
-	cr_assert(zero(int, create((struct pl_create_options){.size_sectors = 1, .mode = PL_MODE_RAW, .sparse = true})));
+	cr_assert(
+		zero(int, create((struct pl_create_options){.size_sectors = 1, .mode = PL_MODE_RAW, .sparse = true})));
 	cr_assert(eq(u64, info(PL_FORMAT_RAW).size_sectors, 2048));
 }
 
@@ -104,9 +105,9 @@ Test(ploop_create, preallocated_has_every_cluster_in_order)
 {
 	for (uint32_t version = 1; version <= 2; version++) {
 		cr_assert(zero(int, create((struct pl_create_options){.size_sectors = 64 * 9000,
-								       .cluster_sectors = 64,
-								       .version = version,
-								       .mode = PL_MODE_PREALLOCATED})));
+								      .cluster_sectors = 64,
+								      .version = version,
+								      .mode = PL_MODE_PREALLOCATED})));
 		struct stat st = stat_of();
 		cr_assert(eq(u64, (uint64_t)st.st_size, (2 + 9000) * 64 * SECTOR_BYTES));
 		cr_assert(ge(u64, (uint64_t)st.st_blocks, 9000 * 64), "the space is taken");
@@ -131,7 +132,8 @@ Test(ploop_create, raw_is_zeros_or_a_hole)
 	cr_assert(eq(u64, (uint64_t)st.st_size, 4 * MIB));
 	cr_assert(ge(u64, (uint64_t)st.st_blocks, 8192));
 	unlink(path);
-	cr_assert(zero(int, create((struct pl_create_options){.size_sectors = 8192, .mode = PL_MODE_RAW, .sparse = true})));
+	cr_assert(zero(int,
+		       create((struct pl_create_options){.size_sectors = 8192, .mode = PL_MODE_RAW, .sparse = true})));
 	st = stat_of();
 	cr_assert(eq(u64, (uint64_t)st.st_size, 4 * MIB));
 	cr_assert(lt(u64, (uint64_t)st.st_blocks, 16));
@@ -153,13 +155,18 @@ Test(ploop_create, an_existing_file_is_never_touched)
 Test(ploop_create, what_cannot_be_is_refused_with_numbers)
 {
 	expect_refusal((struct pl_create_options){.size_sectors = 0}, -EINVAL, "size of 0");
-	expect_refusal((struct pl_create_options){.size_sectors = 2048, .cluster_sectors = 63}, -EINVAL, "cluster size 63");
-	expect_refusal((struct pl_create_options){.size_sectors = 2048, .cluster_sectors = 32}, -EINVAL, "cluster size 32");
+	expect_refusal((struct pl_create_options){.size_sectors = 2048, .cluster_sectors = 63}, -EINVAL,
+		       "cluster size 63");
+	expect_refusal((struct pl_create_options){.size_sectors = 2048, .cluster_sectors = 32}, -EINVAL,
+		       "cluster size 32");
 	expect_refusal((struct pl_create_options){.size_sectors = 2048, .version = 3}, -EINVAL, "version 3");
-	expect_refusal((struct pl_create_options){.size_sectors = UINT64_C(1) << 32, .version = 1}, -EINVAL, "4294967296");
+	expect_refusal((struct pl_create_options){.size_sectors = UINT64_C(1) << 32, .version = 1}, -EINVAL,
+		       "4294967296");
 	expect_refusal((struct pl_create_options){.size_sectors = UINT64_MAX}, -EINVAL, "18446744073709551615");
-	expect_refusal((struct pl_create_options){.size_sectors = UINT32_MAX - 2047, .version = 1,
-						  .mode = PL_MODE_PREALLOCATED}, -EINVAL, "over the limit");
+	expect_refusal((struct pl_create_options){.size_sectors = UINT32_MAX - 2047,
+						  .version = 1,
+						  .mode = PL_MODE_PREALLOCATED},
+		       -EINVAL, "over the limit");
 }
 
 Test(ploop_create, a_failure_leaves_no_file)
@@ -255,8 +262,10 @@ Test(ploop_create, new_images_have_the_golden_bytes)
 	uint64_t size;
 	char want[33], got[33];
 	while (fscanf(golden, "%u %u %u %lu %32s", &version, &cluster, &mode, &size, want) == 5) {
-		cr_assert(zero(int, create((struct pl_create_options){.size_sectors = size, .cluster_sectors = cluster,
-								       .version = version, .mode = mode})));
+		cr_assert(zero(
+			int,
+			create((struct pl_create_options){
+				.size_sectors = size, .cluster_sectors = cluster, .version = version, .mode = mode})));
 		digest_of_file(got);
 		cr_assert(eq(str, got, want), "version %u cluster %u mode %u size %lu", version, cluster, mode, size);
 		unlink(path);

@@ -66,20 +66,24 @@ struct kind {
 ParameterizedTestParameters(ploop_qemu, accepts_what_we_create)
 {
 	static struct kind rows[] = {
-		{1, 64, PL_MODE_EXPANDED},     {2, 64, PL_MODE_EXPANDED},    {1, 2048, PL_MODE_EXPANDED},
-		{2, 2048, PL_MODE_EXPANDED},   {2, 131072, PL_MODE_EXPANDED}, {1, 2048, PL_MODE_PREALLOCATED},
+		{1, 64, PL_MODE_EXPANDED},	 {2, 64, PL_MODE_EXPANDED},	{1, 2048, PL_MODE_EXPANDED},
+		{2, 2048, PL_MODE_EXPANDED},	 {2, 131072, PL_MODE_EXPANDED}, {1, 2048, PL_MODE_PREALLOCATED},
 		{2, 2048, PL_MODE_PREALLOCATED},
 	};
 	return cr_make_param_array(struct kind, rows, ARRAY_LEN(rows));
 }
 ParameterizedTest(struct kind *k, ploop_qemu, accepts_what_we_create)
 {
-	struct pl_create_options o = {.size = sizeof(o), .size_sectors = 131072, .version = k->version,
-				      .cluster_sectors = k->cluster, .mode = k->mode};
+	struct pl_create_options o = {.size = sizeof(o),
+				      .size_sectors = 131072,
+				      .version = k->version,
+				      .cluster_sectors = k->cluster,
+				      .mode = k->mode};
 	cr_assert(zero(int, pl_image_create(path, &o)), "%s", pl_error());
 	expect("qemu-img check -f parallels $IMG 2>&1", "No errors were found");
 	expect("qemu-img info -f parallels $IMG 2>&1", "virtual size: 64 MiB (67108864 bytes)");
-	expect("qemu-io -f parallels -c 'read -P 0 0 64M' -c 'write -P 7 1M 3M' -c 'read -P 7 1M 3M' $IMG 2>&1", "wrote");
+	expect("qemu-io -f parallels -c 'read -P 0 0 64M' -c 'write -P 7 1M 3M' -c 'read -P 7 1M 3M' $IMG 2>&1",
+	       "wrote");
 	expect_sound();
 }
 
@@ -127,8 +131,9 @@ Test(ploop_qemu, opens_an_image_whose_broken_extension_was_taken_out)
 			continue;
 		damages[id - 1].make(path);
 		/* QEMU does not look where an L1 entry points */
-		cr_assert(eq(int, run("qemu-io -r -f parallels -c quit $IMG 2>&1") == 0, id == LAY_F_EXT_BITMAP_CLUSTER),
-			  "%s is broken for QEMU too: %s", damages[id - 1].name, out);
+		cr_assert(
+			eq(int, run("qemu-io -r -f parallels -c quit $IMG 2>&1") == 0, id == LAY_F_EXT_BITMAP_CLUSTER),
+			"%s is broken for QEMU too: %s", damages[id - 1].name, out);
 		expect_sound();
 		expect("qemu-io -r -f parallels -c 'read -P 2 64k 32k' $IMG 2>&1", "read 32768/32768");
 	}
