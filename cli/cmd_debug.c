@@ -22,7 +22,7 @@ int debug_open(const char *path, struct debug_image *out)
 const struct cli_command cmd_debug = {
 	.name = "debug",
 	.summary = "Look into images: for developers and for the curious",
-	.children = {&debug_header, &debug_bat, &debug_map, &debug_holes},
+	.children = {&debug_header, &debug_bat, &debug_map, &debug_holes, &debug_events},
 	.examples = {
 		{"ploop debug header root.hds", "All fields of the header, damaged or not"},
 		{"ploop debug bat --json root.hds", "Which cluster of the disk lies where in the file"},

@@ -10,7 +10,7 @@ struct debug_args {
 	struct cli_list outside;
 };
 
-extern const struct cli_command debug_header, debug_bat, debug_map, debug_holes;
+extern const struct cli_command debug_header, debug_bat, debug_map, debug_holes, debug_events;
 
 /* The image's file, read-only, and its length; a header that lets itself be decoded. */
 struct debug_image {

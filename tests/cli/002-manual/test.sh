@@ -6,7 +6,7 @@ need pod2text
 # The options that words in a text name: -x and --name.
 options_in()
 {
-	grep -oE '(^|[^A-Za-z0-9-])(--[a-z][a-z-]+|-[a-zA-Z])([^A-Za-z0-9-]|$)' "$1" | grep -oE -- '--?[A-Za-z][a-z-]*' | sort -u
+	grep -oE '(^|[^A-Za-z0-9-])(--[a-z][a-z0-9-]+|-[a-zA-Z])([^A-Za-z0-9-]|$)' "$1" | grep -oE -- '--?[A-Za-z][a-z0-9-]*' | sort -u
 }
 
 # children COMMAND: a group's commands, or an empty line.

@@ -31,6 +31,8 @@ run_mustfail 1 ploop serve --socket "$PWD/s" d
 run_check ploop info -s d
 run_check ploop info d
 run_check ploop debug map d
+run_check ploop debug events d
+expect_line stdout 'depth=1 '
 
 each "it ends in order"
 kill "$(cat pid)"
