@@ -98,7 +98,7 @@ PL_API int pl_serve_exec(const struct pl_serve_options *options);
 struct pl_device {
 	char name[32];      /* "ploop10000" */
 	char node[64];      /* /dev/mapper/ploop10000 */
-	char partition[64]; /* /dev/mapper/ploop10000p1; "" when there is no partition 1 */
+	char partition[64]; /* /dev/mapper/ploop10000p1; "" without partition 1 */
 	char transport[16]; /* "fuse" */
 	char *component;    /* "" for the default one */
 	char *bundle;       /* canonical path of the descriptor; "" for a list of images */
@@ -121,13 +121,15 @@ struct pl_attach_options {
 	const char *component; /* NULL or "": the default one */
 	const char *device;    /* name or node that it shall have; NULL: a free one */
 	const char *transport; /* NULL or "auto": the best one here */
-	bool no_partition_scan;
 };
 
 /* Start a server for the disk and make a block device of it. On failure nothing is left.
  * -EBUSY: the disk is attached already, the name is taken, or the images are in use · -EINVAL: no such transport or
  * not a device name · what opening the disk can say. */
 PL_API int pl_device_attach(const struct pl_attach_options *options, struct pl_device **out);
+
+/* Make a block device of its partition 1. Where that lies is the caller's knowledge: tables are not read here. */
+PL_API int pl_device_add_partition(struct pl_device *device, uint64_t offset_bytes, uint64_t length_bytes);
 
 /* Remove the block device, let the server close the disk and wait for both. -EBUSY after @timeout_ms: who holds it is
  * in the sentence; it can be called again. -EIO: the server died or could not close, so the image stays marked in use. */

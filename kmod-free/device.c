@@ -112,15 +112,6 @@ static int choose_name(struct pl_device *d, const char *wanted, int *lock)
 
 /* ------------------------------------------------------------------ attach */
 
-static int make_nodes(struct pl_device *d)
-{
-	int r = devnode_make(d->node, d->dev);
-	if (r < 0 || !d->partition_dev)
-		return r;
-	snprintf(d->partition, sizeof(d->partition), DEVNODE_DIR "/%sp1", d->name);
-	return devnode_make(d->partition, d->partition_dev);
-}
-
 static int bring_up(struct pl_device *d, const struct pl_attach_options *o, const struct transport *transport)
 {
 	struct transport_plan plan;
@@ -131,9 +122,9 @@ static int bring_up(struct pl_device *d, const struct pl_attach_options *o, cons
 	if (r == 0)
 		r = registry_save(d);
 	if (r == 0)
-		r = transport->attach(d, !o->no_partition_scan);
+		r = transport->attach(d);
 	if (r == 0)
-		r = make_nodes(d);
+		r = devnode_make(d->node, d->dev);
 	return r == 0 ? registry_save(d) : r;
 }
 
@@ -191,6 +182,22 @@ int pl_device_attach(const struct pl_attach_options *o, struct pl_device **out)
 		return give_up(d, r);
 	*out = device_steal(&d);
 	return 0;
+}
+
+int pl_device_add_partition(struct pl_device *d, uint64_t offset_bytes, uint64_t length_bytes)
+{
+	const struct transport *transport;
+	autofd int entry = -1;
+	int r = registry_lock_entry(d->name, true, &entry);
+	if (r == 0)
+		r = transport_find(d->transport, &transport);
+	if (r == 0)
+		r = transport->add_partition(d, offset_bytes, length_bytes);
+	if (r < 0)
+		return r;
+	snprintf(d->partition, sizeof(d->partition), DEVNODE_DIR "/%sp1", d->name);
+	r = devnode_make(d->partition, d->partition_dev);
+	return r == 0 ? registry_save(d) : r;
 }
 
 /* ------------------------------------------------------------------ detach */

@@ -2,11 +2,12 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
-#include "kmod-free/wait.h"
+#include "base/wait.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/blkpg.h>
 #include <linux/loop.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,42 +31,6 @@ static int open_loop(uint64_t number, int flags)
 	return fd < 0 ? pl_fail(-errno, "%s: %s", path, strerror(errno)) : fd;
 }
 
-static int configure(uint64_t number, const char *file, int file_fd, uint32_t flags)
-{
-	autofd int fd = open_loop(number, O_RDWR);
-	if (fd < 0)
-		return fd;
-	struct loop_config config = {.fd = (uint32_t)file_fd, .info.lo_flags = flags};
-	snprintf((char *)config.info.lo_file_name, sizeof(config.info.lo_file_name), "%s", file);
-	if (ioctl(fd, LOOP_CONFIGURE, &config) != 0)
-		return errno == EBUSY ? -EBUSY
-				      : pl_fail(-errno, "loop device %llu on %s: %s", (unsigned long long)number, file,
-						strerror(errno));
-	return 0;
-}
-
-int loopdev_attach(const char *file, bool readonly, bool scan, uint64_t *number)
-{
-	autofd int control = open(CONTROL, O_RDWR | O_CLOEXEC);
-	if (control < 0)
-		return pl_fail(-errno, CONTROL ": %s", strerror(errno));
-	autofd int file_fd = open(file, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-	if (file_fd < 0)
-		return pl_fail(-errno, "%s: %s", file, strerror(errno));
-	uint32_t flags = LO_FLAGS_DIRECT_IO | (readonly ? LO_FLAGS_READ_ONLY : 0) | (scan ? LO_FLAGS_PARTSCAN : 0);
-	for (int i = 0; i < RACES; i++) {
-		int free_number = ioctl(control, LOOP_CTL_GET_FREE);
-		if (free_number < 0)
-			return pl_fail(-errno, "no free loop device: %s", strerror(errno));
-		int r = configure((uint64_t)free_number, file, file_fd, flags);
-		if (r != -EBUSY) {
-			*number = (uint64_t)free_number;
-			return r;
-		}
-	}
-	return pl_fail(-EBUSY, "others took each of %d free loop devices first", RACES);
-}
-
 /* One line of a file of sysfs; its newline goes. Negative errno when there is none. */
 static int read_sysfs(const char *path, char *text, size_t text_bytes)
 {
@@ -85,26 +50,80 @@ static int read_dev(const char *path, uint64_t *dev)
 	char text[32];
 	unsigned major_number, minor_number;
 	int r = read_sysfs(path, text, sizeof(text));
+	if (r == 0 && sscanf(text, "%u:%u", &major_number, &minor_number) != 2)
+		r = -EIO;
 	if (r < 0)
-		return r;
-	if (sscanf(text, "%u:%u", &major_number, &minor_number) != 2)
-		return -EIO;
+		return pl_fail(r, "%s: %s", path, strerror(-r));
 	*dev = makedev(major_number, minor_number);
 	return 0;
 }
 
-int loopdev_numbers(uint64_t number, uint64_t *dev, uint64_t *partition_dev)
+static int configure(uint64_t number, const char *file, int file_fd, uint32_t flags)
+{
+	autofd int fd = open_loop(number, O_RDWR);
+	if (fd < 0)
+		return fd;
+	struct loop_config config = {.fd = (uint32_t)file_fd, .info.lo_flags = flags};
+	snprintf((char *)config.info.lo_file_name, sizeof(config.info.lo_file_name), "%s", file);
+	if (ioctl(fd, LOOP_CONFIGURE, &config) != 0)
+		return errno == EBUSY ? -EBUSY
+				      : pl_fail(-errno, "loop device %llu on %s: %s", (unsigned long long)number, file,
+						strerror(errno));
+	return 0;
+}
+
+static int take_free(const char *file, int file_fd, uint32_t flags, uint64_t *number)
+{
+	autofd int control = open(CONTROL, O_RDWR | O_CLOEXEC);
+	if (control < 0)
+		return pl_fail(-errno, CONTROL ": %s", strerror(errno));
+	for (int i = 0; i < RACES; i++) {
+		int free_number = ioctl(control, LOOP_CTL_GET_FREE);
+		if (free_number < 0)
+			return pl_fail(-errno, "no free loop device: %s", strerror(errno));
+		int r = configure((uint64_t)free_number, file, file_fd, flags);
+		if (r != -EBUSY) {
+			*number = (uint64_t)free_number;
+			return r;
+		}
+	}
+	return pl_fail(-EBUSY, "others took each of %d free loop devices first", RACES);
+}
+
+int loopdev_attach(const char *file, bool readonly, uint64_t *number, uint64_t *dev)
+{
+	autofd int file_fd = open(file, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (file_fd < 0)
+		return pl_fail(-errno, "%s: %s", file, strerror(errno));
+	int r = take_free(file, file_fd, LO_FLAGS_DIRECT_IO | (readonly ? LO_FLAGS_READ_ONLY : 0), number);
+	if (r < 0)
+		return r;
+	char path[64];
+	snprintf(path, sizeof(path), "/sys/block/loop%llu/dev", (unsigned long long)*number);
+	return read_dev(path, dev);
+}
+
+static int blkpg(int fd, int op, uint64_t offset_bytes, uint64_t length_bytes)
+{
+	struct blkpg_partition part = {.start = (long long)offset_bytes, .length = (long long)length_bytes, .pno = 1};
+	struct blkpg_ioctl_arg arg = {.op = op, .datalen = sizeof(part), .data = &part};
+	return ioctl(fd, BLKPG, &arg) == 0 ? 0 : -errno;
+}
+
+int loopdev_add_partition(uint64_t number, uint64_t offset_bytes, uint64_t length_bytes, uint64_t *dev)
 {
 	unsigned long long n = number;
-	char path[64];
-	snprintf(path, sizeof(path), "/sys/block/loop%llu/dev", n);
-	int r = read_dev(path, dev);
+	autofd int fd = open_loop(number, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	blkpg(fd, BLKPG_DEL_PARTITION, 0, 0); /* one that was left when the file was detached */
+	int r = blkpg(fd, BLKPG_ADD_PARTITION, offset_bytes, length_bytes);
 	if (r < 0)
-		return pl_fail(r, "%s: %s", path, strerror(-r));
+		return pl_fail(r, "partition at %llu of %llu bytes on loop device %llu: %s",
+			       (unsigned long long)offset_bytes, (unsigned long long)length_bytes, n, strerror(-r));
+	char path[64];
 	snprintf(path, sizeof(path), "/sys/block/loop%llu/loop%llup1/dev", n, n);
-	*partition_dev = 0;
-	r = read_dev(path, partition_dev);
-	return r == 0 || r == -ENOENT ? 0 : pl_fail(r, "%s: %s", path, strerror(-r));
+	return read_dev(path, dev);
 }
 
 static bool is_attached(uint64_t number, const char *file)
@@ -114,18 +133,28 @@ static bool is_attached(uint64_t number, const char *file)
 	return read_sysfs(path, text, sizeof(text)) == 0 && strcmp(text, file) == 0;
 }
 
+/* While others have the disk open, detaching only notes that it shall go with the last of them. */
+static int try_detach(uint64_t number)
+{
+	autofd int fd = open_loop(number, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	int r = blkpg(fd, BLKPG_DEL_PARTITION, 0, 0);
+	if (r == -EBUSY)
+		return 0; /* the caller tries again */
+	if (ioctl(fd, LOOP_CLR_FD) != 0 && errno != ENXIO && errno != EBUSY)
+		return pl_fail(-errno, "detach loop device %llu: %s", (unsigned long long)number, strerror(errno));
+	return 0;
+}
+
 int loopdev_detach(uint64_t number, const char *file, uint64_t deadline_ns)
 {
 	struct wait wait = WAIT_UNTIL(deadline_ns);
 	while (is_attached(number, file)) {
-		autofd int fd = open_loop(number, O_RDONLY);
-		if (fd < 0)
-			return fd;
-		/* While others have it open this only notes that it shall go with the last of them. */
-		if (ioctl(fd, LOOP_CLR_FD) != 0 && errno != ENXIO && errno != EBUSY)
-			return pl_fail(-errno, "detach loop device %llu: %s", (unsigned long long)number, strerror(errno));
-		close(fd_steal(&fd));
-		if (is_attached(number, file) && !wait_a_moment(&wait))
+		int r = try_detach(number);
+		if (r < 0)
+			return r;
+		if (is_attached(number, file) && !wait_a_moment(&wait, pl_now_ns()))
 			return pl_fail(-EBUSY, "loop device %llu is still open", (unsigned long long)number);
 	}
 	return 0;

@@ -1,7 +1,8 @@
 #include "kmod-free/process.h"
 
 #include "base/cleanup.h"
-#include "kmod-free/wait.h"
+#include "base/wait.h"
+#include "ploop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +39,7 @@ int process_wait_end(uint64_t pid, uint64_t start, uint64_t deadline_ns)
 {
 	struct wait wait = WAIT_UNTIL(deadline_ns);
 	while (process_is(pid, start))
-		if (!wait_a_moment(&wait))
+		if (!wait_a_moment(&wait, pl_now_ns()))
 			return pl_fail(-ETIMEDOUT, "process %" PRIu64 " still runs", pid);
 	return 0;
 }

@@ -21,8 +21,10 @@ struct transport {
 	int (*probe)(void);
 	/* Before the server starts: fill in what it shall offer. */
 	int (*prepare)(const struct pl_device *device, struct transport_plan *plan, struct pl_serve_options *serve);
-	/* The server is ready: make the block device; sets dev, partition_dev and backing. */
-	int (*attach)(struct pl_device *device, bool scan);
+	/* The server is ready: make the block device; sets dev and backing. */
+	int (*attach)(struct pl_device *device);
+	/* Make a block device of partition 1; sets partition_dev. */
+	int (*add_partition)(struct pl_device *device, uint64_t offset_bytes, uint64_t length_bytes);
 	/* Take it down, also when it is half made or its server is dead; the server ends by itself thereafter.
 	 * -EBUSY: it was still in use at @deadline_ns. */
 	int (*detach)(const struct pl_device *device, uint64_t deadline_ns);

@@ -2,11 +2,11 @@
  * kernel with /dev/fuse and /dev/loop-control.
  *
  * When the server dies the file answers EIO for good, and so does the block device: unmount and mount again. */
+#include "base/wait.h"
 #include "kmod-free/fuse.h"
 #include "kmod-free/loopdev.h"
 #include "kmod-free/registry.h"
 #include "kmod-free/transport.h"
-#include "kmod-free/wait.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -41,13 +41,16 @@ static int disk_file(const struct pl_device *device, char path[PATH_MAX])
 	return registry_path(device->name, FUSE_FOLDER "/" FUSE_EXPORT_DISK, path);
 }
 
-static int fuse_attach(struct pl_device *device, bool scan)
+static int fuse_attach(struct pl_device *device)
 {
 	char file[PATH_MAX];
 	int r = disk_file(device, file);
-	if (r == 0)
-		r = loopdev_attach(file, device->readonly, scan, &device->backing);
-	return r < 0 ? r : loopdev_numbers(device->backing, &device->dev, &device->partition_dev);
+	return r < 0 ? r : loopdev_attach(file, device->readonly, &device->backing, &device->dev);
+}
+
+static int fuse_add_partition(struct pl_device *device, uint64_t offset_bytes, uint64_t length_bytes)
+{
+	return loopdev_add_partition(device->backing, offset_bytes, length_bytes, &device->partition_dev);
 }
 
 /* The loop device lets go of the file a moment after it is detached. */
@@ -57,7 +60,7 @@ static int unmount_folder(const char *path, uint64_t deadline_ns)
 	while (umount2(path, UMOUNT_NOFOLLOW) != 0) {
 		if (errno == EINVAL || errno == ENOENT)
 			return 0; /* it was not mounted */
-		if (errno != EBUSY || !wait_a_moment(&wait))
+		if (errno != EBUSY || !wait_a_moment(&wait, pl_now_ns()))
 			return pl_fail(-errno, "unmount %s: %s", path, strerror(errno));
 	}
 	return 0;
@@ -85,5 +88,6 @@ const struct transport transport_fuse = {
 	.probe = fuse_probe,
 	.prepare = fuse_prepare,
 	.attach = fuse_attach,
+	.add_partition = fuse_add_partition,
 	.detach = fuse_detach,
 };

@@ -1,0 +1,117 @@
+/* ploop umount: unmount the file system, remove the block device, let the server close the disk. What was done stays
+ * done when a later step fails, and the command can be given again. */
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/guest_mount.h"
+#include "cli/guest_usage.h"
+#include "cli/interrupt.h"
+
+#include "base/cleanup.h"
+
+#include <stdlib.h>
+
+#define DEFAULT_TIMEOUT_S 60u
+#define MOST_TIMEOUT_S    86400u
+
+struct umount_args {
+	const char *device, *mount_point, *component, *timeout;
+};
+
+static const struct cli_option options[] = {
+	CLI_TEXT('d', "device", "DEVICE", struct umount_args, device, "the running disk with this device or partition"),
+	CLI_TEXT('m', "mount-point", "DIR", struct umount_args, mount_point, "the running disk that is mounted there"),
+	CLI_TEXT('c', "component", "NAME", struct umount_args, component, "the one that was mounted under this name"),
+	CLI_TEXT(0, "timeout", "SECONDS", struct umount_args, timeout,
+		 "how long to try while it is in use, by default 60"),
+	CLI_END,
+};
+
+static int which(const struct umount_args *a, int argc, char **argv, const char **word)
+{
+	const char *words[] = {a->device, a->mount_point, argc ? argv[0] : NULL};
+	size_t given = 0;
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		if (words[i]) {
+			*word = words[i];
+			given++;
+		}
+	}
+	return given == 1 ? 0 : cli_misuse("what to unmount? One of -d DEVICE, -m DIR, or a disk");
+}
+
+/* The cache by which `ploop info` knows a stopped disk; it is no reason to fail. */
+static void note_usage(const struct pl_device *d, const char *mount_point)
+{
+	if (d->component[0] || d->readonly || !d->alive)
+		return;
+	if (guest_usage_to_statfs(mount_point, d->images[0]) < 0)
+		console_warn("usage is not noted: %s", pl_error());
+}
+
+static int unmount_all(const struct pl_device *d, uint64_t timeout_ms)
+{
+	autofree char **points = NULL;
+	int r = pl_device_mount_points(d, &points);
+	if (r == 0 && points[0])
+		note_usage(d, points[0]);
+	for (size_t i = 0; r == 0 && points[i]; i++) {
+		r = guest_unmount(d, points[i], timeout_ms);
+		if (r == 0)
+			console_say("Unmounted %s", points[i]);
+	}
+	return r;
+}
+
+static int umount_device(struct pl_device *d, uint64_t timeout_ms)
+{
+	interrupt_catch();
+	int r = unmount_all(d, timeout_ms);
+	if (r < 0)
+		return cli_exit_code(r, CLI_AT_UMOUNT);
+	r = pl_device_detach(d, (uint32_t)timeout_ms);
+	if (r < 0)
+		return cli_exit_code(r, r == -EBUSY || r == -ETIMEDOUT ? CLI_AT_UMOUNT : CLI_AT_DEVICE);
+	console_say("Removed %s", d->node);
+	return 0;
+}
+
+static int run(void *p, int argc, char **argv)
+{
+	const struct umount_args *a = p;
+	const char *word = NULL;
+	uint64_t timeout_s = DEFAULT_TIMEOUT_S;
+	int r = which(a, argc, argv, &word);
+	if (r == 0 && a->timeout && (cli_parse_number(a->timeout, &timeout_s) < 0 || timeout_s > MOST_TIMEOUT_S))
+		r = cli_misuse("--timeout %s is not a number of seconds up to %u", a->timeout, MOST_TIMEOUT_S);
+	if (r != 0)
+		return r;
+	struct pl_device *device;
+	r = pl_device_find(word, a->component, &device);
+	if (r < 0)
+		return r != -ENOENT ? cli_exit_code(r, CLI_AT_DEVICE)
+				    : a->mount_point ? EXIT_PARAM : EXIT_DEV_NOT_MOUNTED;
+	r = umount_device(device, timeout_s * 1000);
+	pl_device_free(device);
+	return r;
+}
+
+const struct cli_command cmd_umount = {
+	.name = "umount",
+	.summary = "Unmount a disk and close it",
+	.synopsis = {
+		"[-c NAME] -d DEVICE",
+		"-m DIR",
+		"[-c NAME] DD",
+		"[-c NAME] IMAGE",
+	},
+	.options = options,
+	.examples = {
+		{"ploop umount -m /mnt/test", "By where it is mounted"},
+		{"ploop umount /vz/test", "By its folder"},
+		{"ploop umount -d /dev/mapper/ploop10000", "By its device"},
+	},
+	.args_bytes = sizeof(struct umount_args),
+	.max_words = 1,
+	.stock = true,
+	.run = run,
+};
