@@ -349,6 +349,10 @@ struct pl_extent {
 PL_API size_t pl_map(const struct pl_disk *disk, uint64_t offset_bytes, uint64_t length_bytes, struct pl_extent *out,
 		     size_t max);
 
+/* D8 for those who must end: from now on a write that finds no space on the host fails with -ENOSPC instead of waiting,
+ * and those that wait try once more. Before pl_disk_close() when requests are still out. */
+PL_API void pl_disk_stop_waiting(struct pl_disk *disk);
+
 /* Print the counters and recent events of a disk, one line each. A disk opened with PL_OPEN_PEEK tells the events of the
  * server that has it, or had it and died. */
 PL_API void pl_disk_dump(const struct pl_disk *disk, void (*line)(void *arg, const char *text), void *arg);

@@ -80,6 +80,14 @@ static void accept_one(struct conns *c)
 	c->is_server[c->count++] = false;
 }
 
+static bool has_server(const struct conns *c)
+{
+	for (nfds_t i = 1; i < c->count; i++)
+		if (c->is_server[i])
+			return true;
+	return false;
+}
+
 /* false: nothing is left to keep. */
 static bool serve(struct conns *c, nfds_t i)
 {
@@ -100,7 +108,8 @@ static bool serve(struct conns *c, nfds_t i)
 	close(c->at[i].fd);
 	c->at[i] = c->at[--c->count];
 	c->is_server[i] = c->is_server[c->count];
-	return !was_server || has_changes(); /* our socket's name stays: the next server replaces it */
+	/* Our socket's name stays when we go: the next server replaces it. A successor may be here already. */
+	return !was_server || has_server(c) || has_changes();
 }
 
 static void hold(const char *socket_path)

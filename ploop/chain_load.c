@@ -76,6 +76,8 @@ static int load_ploop(struct loader *l, const struct image *img)
 		.file_clusters = file_clusters,
 		.guest_clusters = lay_guest_clusters(&img->header),
 	};
+	if (d->peek)
+		return load_bat(l); /* the owner may move a cluster while we read: it would look used twice */
 	if (img == d->top && !d->readonly) {
 		l->scan.used = d->alloc.used;
 	} else {

@@ -11,6 +11,7 @@
  *   marked closed           a plain closed image                  nothing */
 #include "ploop/disk.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -26,8 +27,28 @@ static void park_timer_fired(struct pl_timer *timer)
 	space_retry(d);
 }
 
+static bool is_busy(const struct pl_disk *d)
+{
+	return d->request_count > 0 || d->space.busy || d->kick_pending || d->life_armed ||
+	       d->commit.state != COMMIT_IDLE;
+}
+
+static int drain(struct pl_disk *d)
+{
+	if (d->life_armed)
+		pl_loop_cancel(d->loop, &d->life_io);
+	while (is_busy(d)) {
+		int r = pl_loop_step(d->loop, true);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* After a failure something of @d may still be on its way through the loop. */
 static void free_disk(struct pl_disk *d)
 {
+	drain(d);
 	pl_timer_stop(d->loop, &d->park_timer);
 	commit_fini(d);
 	pending_free(d->pending);
@@ -57,7 +78,8 @@ static struct pl_disk *new_disk(struct pl_loop *loop, const struct pl_open_optio
 		return NULL;
 	d->loop = loop;
 	d->readonly = options->flags & PL_OPEN_READONLY;
-	d->survive.life_fd = -1;
+	d->peek = options->flags & PL_OPEN_PEEK;
+	d->survive.life_fd = d->survive.memory_fd = -1;
 	d->park_timer.fire = park_timer_fired;
 	d->frags = calloc(FRAG_COUNT, sizeof(*d->frags));
 	bool ok = d->frags != NULL;
@@ -155,6 +177,35 @@ static int attach_pending(struct pl_disk *d, const struct pl_open_options *optio
 	return r;
 }
 
+/* ---- the holder's life */
+
+static void watch_holder(struct pl_disk *d);
+
+/* It died, we did not: another one shall hold the same memory. */
+static void holder_died(struct pl_io *io)
+{
+	struct pl_disk *d = container_of(io, struct pl_disk, life_io);
+	d->life_armed = false;
+	if (io->res == -ECANCELED)
+		return;
+	disk_event(d, "holder-died", 0, 0);
+	if (survive_restart(&d->survive, d->top->store) < 0) {
+		pl_log(PL_LOG_ERROR, "disk", "%s; until a flush, writes would not survive our death", pl_error());
+		return;
+	}
+	pl_log(PL_LOG_WARN, "disk", "%s: its holder died and was replaced", d->top->store->path);
+	watch_holder(d);
+}
+
+static void watch_holder(struct pl_disk *d)
+{
+	if (d->survive.life_fd < 0 || d->readonly)
+		return;
+	d->life_armed = true;
+	d->life_io = (struct pl_io){.done = holder_died, .kind = PL_IO_POLL, .fd = d->survive.life_fd, .arg = POLLIN};
+	pl_loop_submit(d->loop, &d->life_io);
+}
+
 /* ---- open */
 
 /* A previous owner may have died between a write and its sync: nothing may be reused before all of it is durable. */
@@ -198,16 +249,16 @@ static int open_loaded(struct pl_disk *d, const struct pl_open_options *options)
 		r = extension_load(d);
 	if (r == 0)
 		r = mark(d, LAY_IN_USE, 0);
-	if (r == 0)
+	if (r == 0) {
 		disk_event(d, "open", d->depth, d->alloc.used_count);
+		watch_holder(d);
+	}
 	return r;
 }
 
-int pl_disk_open(struct pl_loop *loop, const struct pl_chain_spec *chain, const struct pl_open_options *options,
-		 struct pl_disk **out)
+static int open_once(struct pl_loop *loop, const struct pl_chain_spec *chain, const struct pl_open_options *options,
+		     struct pl_disk **out)
 {
-	static const struct pl_open_options defaults = {.size = sizeof(defaults)};
-	options = options ? options : &defaults;
 	__attribute__((cleanup(disk_autop))) struct pl_disk *d = new_disk(loop, options);
 	if (!d)
 		return pl_fail(-ENOMEM, "no memory to open a disk");
@@ -218,6 +269,20 @@ int pl_disk_open(struct pl_loop *loop, const struct pl_chain_spec *chain, const 
 		return r;
 	*out = mem_steal(&d);
 	return 0;
+}
+
+#define PEEK_TRIES 5
+
+int pl_disk_open(struct pl_loop *loop, const struct pl_chain_spec *chain, const struct pl_open_options *options,
+		 struct pl_disk **out)
+{
+	static const struct pl_open_options defaults = {.size = sizeof(defaults)};
+	options = options ? options : &defaults;
+	int r = open_once(loop, chain, options, out);
+	/* The file may have grown between its length and its BAT. */
+	for (int i = 1; r == -EUCLEAN && (options->flags & PL_OPEN_PEEK) && i < PEEK_TRIES; i++)
+		r = open_once(loop, chain, options, out);
+	return r;
 }
 
 int disk_open_stores(struct pl_loop *loop, struct store *const *stores, const struct pl_chain_spec *chain,
@@ -236,21 +301,6 @@ int disk_open_stores(struct pl_loop *loop, struct store *const *stores, const st
 }
 
 /* ---- close */
-
-static bool is_busy(const struct pl_disk *d)
-{
-	return d->request_count > 0 || d->space.busy || d->kick_pending || d->commit.state != COMMIT_IDLE;
-}
-
-static int drain(struct pl_disk *d)
-{
-	while (is_busy(d)) {
-		int r = pl_loop_step(d->loop, true);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
 
 static int close_top(struct pl_disk *d)
 {

@@ -97,7 +97,7 @@ struct pl_disk {
 	struct image *top;
 	uint8_t top_level; /* in map terms */
 	uint32_t io_align, mem_align; /* the strictest of the stores */
-	bool readonly, keep_space;
+	bool readonly, peek, keep_space;
 	char **paths; /* of the images, for messages */
 
 	/* changes */
@@ -105,6 +105,8 @@ struct pl_disk {
 	struct alloc alloc;
 	struct pending *pending; /* NULL when read-only or raw */
 	struct survive survive;
+	struct pl_io life_io; /* tells when the holder dies */
+	bool life_armed;
 	struct commit commit;
 	struct space space;
 	struct extension *extension; /* NULL: the top has none */
@@ -112,6 +114,7 @@ struct pl_disk {
 	struct file_list freed_round; /* unmapped in the BAT of the running round */
 	uint64_t writes;              /* completed, ever */
 	uint64_t request_count;       /* not done */
+	bool no_waiting;              /* no space on the host is an error from now on */
 	bool failed;                  /* a sync failed: nothing more is promised (until reopened and checked) */
 
 	struct frag *frags;
@@ -207,6 +210,9 @@ void req_advance(struct pl_req *req);
 void req_finish(struct pl_req *req);
 /* Complete it now, or soon when we are inside its submit. */
 void req_complete(struct pl_req *req);
+
+/* Reserve a pending slot. false: @then runs when a round has freed some, or the request has failed with the disk. */
+bool slot_take(struct frag *f, frag_step *then);
 
 /* ---- one file each */
 frag_step read_start, write_start, zero_start;

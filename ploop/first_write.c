@@ -219,13 +219,8 @@ static void take_space(struct frag *f)
 
 static void take_slot(struct frag *f)
 {
-	struct pl_disk *d = f->disk;
-	if (pending_reserve(d->pending) < 0) {
-		frag_wait(f, &d->slot_waiters, take_slot);
-		commit_demand(d);
-		return;
-	}
-	take_space(f);
+	if (slot_take(f, take_slot))
+		take_space(f);
 }
 
 static bool is_zero(const uint8_t *p, size_t n)

@@ -102,7 +102,7 @@ static void frag_park(struct frag *f)
 static void frag_io_done(struct pl_io *io)
 {
 	struct frag *f = (struct frag *)io;
-	if (unlikely(is_no_space(io->res))) {
+	if (unlikely(is_no_space(io->res)) && !f->disk->no_waiting) {
 		frag_park(f);
 		return;
 	}
@@ -167,6 +167,20 @@ void disk_wake(struct pl_disk *d, struct queue *queue)
 	d->kick_pending = true;
 	d->kick_io.done = kick_done;
 	pl_loop_complete(d->loop, &d->kick_io, 0);
+}
+
+bool slot_take(struct frag *f, frag_step *then)
+{
+	struct pl_disk *d = f->disk;
+	if (likely(pending_reserve(d->pending) == 0))
+		return true;
+	if (d->failed) {
+		frag_finish(f, -EIO);
+		return false;
+	}
+	frag_wait(f, &d->slot_waiters, then);
+	commit_demand(d);
+	return false;
 }
 
 /* ---- gates */

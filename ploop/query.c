@@ -45,6 +45,13 @@ size_t pl_map(const struct pl_disk *d, uint64_t offset, uint64_t length, struct 
 	return n;
 }
 
+void pl_disk_stop_waiting(struct pl_disk *d)
+{
+	d->no_waiting = true;
+	frag_resume_parked(d);
+	space_retry(d);
+}
+
 void pl_disk_dump(const struct pl_disk *d, void (*line)(void *arg, const char *text), void *arg)
 {
 	char text[256];

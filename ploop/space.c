@@ -43,6 +43,12 @@ static void no_space(struct pl_disk *d)
 		ask(d, 1);
 		return;
 	}
+	if (d->no_waiting) {
+		s->busy = s->parked = false;
+		s->error = s->io.res;
+		disk_wake(d, &s->waiters);
+		return;
+	}
 	if (!s->parked)
 		pl_log(PL_LOG_WARN, "space", "%s: no space on the host, writes wait errno=%d", d->top->store->path,
 		       -s->io.res);

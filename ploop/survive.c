@@ -112,7 +112,13 @@ static int ask_holder(const struct sockaddr_un *address, struct store *store, ch
 		return pl_fail(-EUCLEAN, "%s: %s holds the map changes of another disk", store->path,
 			       address->sun_path);
 	}
-	*out = (struct survive){.shm = shm, .life_fd = fd_steal(&conn), .inherited = true, .owned = true};
+	*out = (struct survive){
+		.shm = shm,
+		.life_fd = fd_steal(&conn),
+		.memory_fd = fd_steal(&memory),
+		.inherited = true,
+		.owned = true,
+	};
 	return 1;
 }
 
@@ -158,11 +164,10 @@ static int spawn_holder(const char *program, const struct sockaddr_un *address, 
 	return 0;
 }
 
-static int new_table(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, int *memory_fd,
-		     struct survive *out)
+static int new_table(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, struct survive *out)
 {
-	*out = (struct survive){.life_fd = -1, .owned = true};
-	int r = pending_shm_new(memory_fd, &out->shm);
+	*out = (struct survive){.life_fd = -1, .memory_fd = -1, .owned = true};
+	int r = pending_shm_new(&out->memory_fd, &out->shm);
 	if (r < 0)
 		return r;
 	struct pending_shm *shm = out->shm;
@@ -174,12 +179,12 @@ static int new_table(struct store *store, uint32_t guest_clusters, uint32_t clus
 	return 0;
 }
 
-static int start_holder(const char *program, const struct sockaddr_un *address, int memory_fd, struct survive *s)
+static int start_holder(const char *program, const struct sockaddr_un *address, struct survive *s)
 {
 	autofd int listen_fd = listen_at(address);
 	if (listen_fd < 0)
 		return listen_fd;
-	int r = spawn_holder(program, address, listen_fd, memory_fd);
+	int r = spawn_holder(program, address, listen_fd, s->memory_fd);
 	if (r < 0)
 		return r;
 	autofd int conn = dial(address);
@@ -204,6 +209,7 @@ int survive_attach(struct store *store, uint32_t guest_clusters, uint32_t cluste
 		if (got < 0)
 			return got;
 		if (got > 0) {
+			out->program = program ? strdup(program) : NULL;
 			out->shm->server_pid = (uint32_t)getpid();
 			return 0;
 		}
@@ -211,18 +217,29 @@ int survive_attach(struct store *store, uint32_t guest_clusters, uint32_t cluste
 		return r;
 	}
 
-	autofd int memory_fd = -1;
-	r = new_table(store, guest_clusters, cluster_sectors, &memory_fd, out);
+	r = new_table(store, guest_clusters, cluster_sectors, out);
 	if (r < 0)
 		return r;
+	out->program = program ? strdup(program) : NULL;
 	out->shm->server_pid = (uint32_t)getpid();
-	return program && has_identity ? start_holder(program, &address, memory_fd, out) : 0;
+	return program && has_identity ? start_holder(program, &address, out) : 0;
+}
+
+int survive_restart(struct survive *s, struct store *store)
+{
+	struct sockaddr_un address;
+	close(s->life_fd);
+	s->life_fd = -1;
+	if (!s->program)
+		return pl_fail(-ENOENT, "%s: its holder died", store->path);
+	int r = socket_address(store, &address);
+	return r < 0 ? r : start_holder(s->program, &address, s);
 }
 
 int survive_peek(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, struct survive *out)
 {
 	struct sockaddr_un address;
-	*out = (struct survive){.life_fd = -1};
+	*out = (struct survive){.life_fd = -1, .memory_fd = -1};
 	if (store->ino == 0 || socket_address(store, &address) < 0)
 		return 0;
 	int got = ask_holder(&address, store, HOLD_PEEK, guest_clusters, cluster_sectors, out);
@@ -245,7 +262,10 @@ void survive_detach(struct survive *s, bool clean)
 			say_bye(s->life_fd);
 		close(s->life_fd);
 	}
+	if (s->memory_fd >= 0)
+		close(s->memory_fd);
+	free(s->program);
 	if (s->owned && s->shm)
 		munmap(s->shm, sizeof(*s->shm));
-	*s = (struct survive){.life_fd = -1};
+	*s = (struct survive){.life_fd = -1, .memory_fd = -1};
 }

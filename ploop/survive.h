@@ -21,6 +21,8 @@
 struct survive {
 	struct pending_shm *shm; /* NULL: nothing to survive */
 	int life_fd;             /* to the holder, or -1 */
+	int memory_fd;           /* of shm, for another holder; or -1 */
+	char *program;           /* the holder's; NULL: none is wanted */
 	bool inherited;          /* the table came from a dead server */
 	bool owned;              /* shm is ours to unmap: no pending table was made of it */
 };
@@ -29,6 +31,8 @@ struct survive {
  * nobody). The caller has the image locked. -errno. */
 int survive_attach(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, const char *holder_program,
 		   struct survive *out);
+/* The holder is gone: start another one with the same memory. -errno: nobody holds it now. */
+int survive_restart(struct survive *s, struct store *store);
 /* Only look: shm is NULL when no holder is there. */
 int survive_peek(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, struct survive *out);
 /* @clean: the image has everything, the holder may go. */

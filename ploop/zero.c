@@ -118,13 +118,8 @@ static void unmap_alone(struct frag *f)
 
 static void unmap_start(struct frag *f)
 {
-	struct pl_disk *d = f->disk;
-	if (pending_reserve(d->pending) < 0) {
-		frag_wait(f, &d->slot_waiters, unmap_start);
-		commit_demand(d);
-		return;
-	}
-	unmap_alone(f);
+	if (slot_take(f, unmap_start))
+		unmap_alone(f);
 }
 
 /* ---- decide */
