@@ -164,6 +164,11 @@ static int attach_pending(struct pl_disk *d, const struct pl_open_options *optio
 			    : survive_attach(top, d->map.clusters, cluster_sectors, options->holder_program, &d->survive);
 	if (r < 0)
 		return r;
+	if (d->survive.inherited && d->top->header.in_use != LAY_IN_USE) {
+		/* Somebody repaired and closed the image meanwhile: the table speaks of one that is no more. */
+		pl_log(PL_LOG_WARN, "disk", "%s: was closed since its server died, dropping what that left", top->path);
+		survive_forget(&d->survive);
+	}
 	if (d->survive.inherited) {
 		r = take_over(d);
 		if (r < 0)

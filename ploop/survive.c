@@ -116,6 +116,7 @@ static int ask_holder(const struct sockaddr_un *address, struct store *store, ch
 		.shm = shm,
 		.life_fd = fd_steal(&conn),
 		.memory_fd = fd_steal(&memory),
+		.memory_writable = request == HOLD_TAKE,
 		.inherited = true,
 		.owned = true,
 	};
@@ -244,6 +245,13 @@ int survive_peek(struct store *store, uint32_t guest_clusters, uint32_t cluster_
 		return 0;
 	int got = ask_holder(&address, store, HOLD_PEEK, guest_clusters, cluster_sectors, out);
 	return got < 0 ? got : 0;
+}
+
+void survive_forget(struct survive *s)
+{
+	if (s->memory_writable)
+		memset(s->shm->slots, 0xff, sizeof(s->shm->slots));
+	s->inherited = false;
 }
 
 /* Wait until it is gone, so that it cannot remove the socket of a successor. */

@@ -23,6 +23,7 @@ struct survive {
 	int life_fd;             /* to the holder, or -1 */
 	int memory_fd;           /* of shm, for another holder; or -1 */
 	char *program;           /* the holder's; NULL: none is wanted */
+	bool memory_writable;    /* an inherited table is ours, not only peeked at */
 	bool inherited;          /* the table came from a dead server */
 	bool owned;              /* shm is ours to unmap: no pending table was made of it */
 };
@@ -31,6 +32,8 @@ struct survive {
  * nobody). The caller has the image locked. -errno. */
 int survive_attach(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, const char *holder_program,
 		   struct survive *out);
+/* What the dead server left is of no use: empty the table (a peeked one is only let go). */
+void survive_forget(struct survive *s);
 /* The holder is gone: start another one with the same memory. -errno: nobody holds it now. */
 int survive_restart(struct survive *s, struct store *store);
 /* Only look: shm is NULL when no holder is there. */
