@@ -16,7 +16,8 @@ struct check_args {
 };
 
 static const struct cli_option options[] = {
-	CLI_FLAG('f', "force", struct check_args, force, "scan even when cleanly closed, and repair what loses no data"),
+	CLI_FLAG('f', "force", struct check_args, force,
+		 "scan even when cleanly closed, and repair what loses no data"),
 	CLI_FLAG('F', "hard-force", struct check_args, hard_force,
 		 "as --force, and drop table entries whose data is lost"),
 	CLI_FLAG('c', "check", struct check_args, check, "look for clusters that are used twice"),

@@ -12,7 +12,6 @@
 #include "cli/resolve.h"
 
 #include "base/cleanup.h"
-#include "layout/descriptor.h"
 
 #include <libgen.h>
 #include <limits.h>
@@ -23,6 +22,7 @@
 #define MAX_SIZE_SECTORS_WITH_FILESYSTEM (50 * TIB / SECTOR_BYTES)
 #define DEFAULT_CLUSTER_SECTORS 2048u
 #define DEFAULT_VERSION 2u
+#define TOP_GUID "{5fbaabe3-6958-40ff-92a7-860e329aab41}"
 
 struct init_args {
 	uint64_t size_sectors;
@@ -36,7 +36,8 @@ struct init_args {
 };
 
 static const struct cli_option options[] = {
-	CLI_SIZE('s', "size", "SIZE", struct init_args, size_sectors, "size of the disk: sectors, or with K, M, G or T"),
+	CLI_SIZE('s', "size", "SIZE", struct init_args, size_sectors,
+		 "size of the disk: sectors, or with K, M, G or T"),
 	CLI_FORMAT('f', "format", struct init_args, format, "expanded (default), preallocated or raw"),
 	CLI_NUMBER('v', "image-version", "1|2", struct init_args, version, "version of the image format, 2 by default"),
 	CLI_TEXT('t', "fstype", "TYPE", struct init_args, fstype,
@@ -142,8 +143,8 @@ static int make_plan(struct plan *plan, const struct init_args *a, const char *d
 static int check_absent(const struct plan *plan)
 {
 	struct stat st;
-	char xml[PATH_MAX + sizeof("/" LAY_DESC_NAME)];
-	snprintf(xml, sizeof(xml), "%s/" LAY_DESC_NAME, plan->dir);
+	char xml[PATH_MAX + sizeof("/" DESCRIPTOR_NAME)];
+	snprintf(xml, sizeof(xml), "%s/" DESCRIPTOR_NAME, plan->dir);
 	if (lstat(plan->image, &st) == 0)
 		return cli_exit_code(pl_fail(-EEXIST, "%s exists already", plan->image), CLI_AT_CREATE);
 	if (lstat(xml, &st) == 0)
@@ -172,8 +173,8 @@ static int fill(const struct plan *plan)
 
 static int store_descriptor(const struct plan *plan)
 {
-	console_say("Adding snapshot %s", lay_guid_top.text);
-	console_say("Storing %s/" LAY_DESC_NAME, plan->dir);
+	console_say("Adding snapshot " TOP_GUID);
+	console_say("Storing %s/" DESCRIPTOR_NAME, plan->dir);
 	int r = pl_bundle_create(plan->dir, plan->name, plan->create.mode, plan->create.cluster_sectors,
 				 plan->create.size_sectors);
 	return cli_exit_code(r, CLI_AT_DESCRIPTOR_WRITE);

@@ -1,9 +1,9 @@
 /* ploop restore-descriptor: a new descriptor for a single image whose own was lost. */
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/resolve.h"
 
 #include "base/cleanup.h"
-#include "layout/descriptor.h"
 
 #include <limits.h>
 #include <string.h>
@@ -90,7 +90,7 @@ static int run(void *p, int argc, char **argv)
 	int r = mode == PL_MODE_RAW ? raw_geometry(image, args->cluster_sectors, &g) : ploop_geometry(image, &g);
 	if (r < 0)
 		return cli_exit_code(r, CLI_AT_OPEN);
-	console_say("Storing %s/" LAY_DESC_NAME, dir);
+	console_say("Storing %s/" DESCRIPTOR_NAME, dir);
 	return cli_exit_code(pl_bundle_create(dir, name, mode, g.cluster_sectors, g.size_sectors),
 			     CLI_AT_DESCRIPTOR_WRITE);
 }

@@ -21,7 +21,8 @@ static const struct cli_option options[] = {
 	CLI_TEXT(0, "tls-x509", "DIR", struct serve_args, tls_x509,
 		 "folder with ca-cert.pem, server-cert.pem and server-key.pem"),
 	CLI_TEXT(0, "tls-psk", "FILE", struct serve_args, tls_psk, "pre-shared keys, lines of user:hexkey"),
-	CLI_FLAG(0, "tls-verify-peer", struct serve_args, tls_verify_peer, "clients must show a certificate of the same CA"),
+	CLI_FLAG(0, "tls-verify-peer", struct serve_args, tls_verify_peer,
+		 "clients must show a certificate of the same CA"),
 	CLI_FLAG(0, "insecure-tcp", struct serve_args, insecure_tcp, "let TCP clients in without TLS"),
 	CLI_LIST(0, "allow-uid", "UID", struct serve_args, allow_uids,
 		 "let this user in at the unix socket besides root and the caller; may be repeated"),
@@ -31,7 +32,8 @@ static const struct cli_option options[] = {
 	CLI_TEXT(0, "description", "TEXT", struct serve_args, description, "what clients may show for the export"),
 	CLI_FORMAT('f', "format", struct serve_args, format, "format of the first image of a list"),
 	CLI_NUMBER('b', "cluster", "SECTORS", struct serve_args, cluster_sectors, "cluster size of a raw first image"),
-	CLI_TEXT(0, "pid-file", "FILE", struct serve_args, pid_file, "write the server's process id there when it is ready"),
+	CLI_TEXT(0, "pid-file", "FILE", struct serve_args, pid_file,
+		 "write the server's process id there when it is ready"),
 	CLI_FLAG(0, "daemonize", struct serve_args, daemonize, "return when ready and serve in the background"),
 	CLI_OUTSIDE(struct serve_args, outside),
 	CLI_TEXT(0, "debug", "LIST", struct serve_args, debug, "debug lines of these categories: nbd,map"),
@@ -47,7 +49,8 @@ static int check_transport(const struct serve_args *a)
 	if (a->tls_verify_peer && !a->tls_x509)
 		return cli_misuse("--tls-verify-peer needs --tls-x509");
 	if (a->tcp && !a->tls_x509 && !a->tls_psk && !a->insecure_tcp)
-		return cli_misuse("--tcp needs --tls-x509 or --tls-psk; --insecure-tcp lets everyone on the network in");
+		return cli_misuse("--tcp needs --tls-x509 or --tls-psk; "
+				  "--insecure-tcp lets everyone on the network in");
 	return 0;
 }
 

@@ -68,8 +68,20 @@ static int run(void *p, int argc, char **argv)
 	char signature[17] = "";
 	memcpy(signature, bytes, 16);
 	struct header_row row = {
-		signature, marker_text(h.in_use), h.type, h.version, h.heads, h.cylinders, h.cluster_sectors, h.bat_entries,
-		h.in_use, h.first_block_sectors, h.flags, h.size_sectors, h.ext_sectors, image.file_bytes,
+		.signature = signature,
+		.in_use = marker_text(h.in_use),
+		.type = h.type,
+		.version = h.version,
+		.heads = h.heads,
+		.cylinders = h.cylinders,
+		.cluster_sectors = h.cluster_sectors,
+		.bat_entries = h.bat_entries,
+		.marker = h.in_use,
+		.first_block_sectors = h.first_block_sectors,
+		.flags = h.flags,
+		.size_sectors = h.size_sectors,
+		.ext_sectors = h.ext_sectors,
+		.file_bytes = image.file_bytes,
 	};
 	struct out out;
 	out_begin(&out, args->json);

@@ -208,8 +208,8 @@ int filesystem_check(const struct filesystem_options *o)
 		return pl_fail(-EINVAL, "file system block size %llu is not a power of two from 512 to 65536",
 			       (unsigned long long)o->block_bytes);
 	if (o->label && strlen(o->label) > kind->label_max)
-		return pl_fail(-EINVAL, "label \"%s\" has %zu bytes, the limit of %s is %zu", o->label, strlen(o->label),
-			       o->type, kind->label_max);
+		return pl_fail(-EINVAL, "label \"%s\" has %zu bytes, the limit of %s is %zu", o->label,
+			       strlen(o->label), o->type, kind->label_max);
 	if (!kind->type && (o->block_bytes || o->nolazy))
 		return pl_fail(-EINVAL, "block size and --nolazy are for ext and xfs, not for %s", o->type);
 	return 0;

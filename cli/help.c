@@ -79,7 +79,8 @@ void help_print_command(FILE *out, const struct cli_command *command, const char
 	help_print_usage(out, command, path);
 	fprintf(out, "\n%s.\n", command->summary);
 	for (size_t i = 0; i < CLI_CHILDREN && command->children[i]; i++)
-		fprintf(out, "%s  %-12s %s\n", i == 0 ? "\n" : "", command->children[i]->name, command->children[i]->summary);
+		fprintf(out, "%s  %-12s %s\n", i == 0 ? "\n" : "", command->children[i]->name,
+			command->children[i]->summary);
 	print_options(out, command->options);
 	print_examples(out, command);
 }

@@ -31,7 +31,8 @@ int fill_check(const struct fill_options *o)
 	struct lay_partition part;
 	if (!place(o, &part))
 		return pl_fail(-EINVAL,
-			       "a disk of %llu sectors has no room for a partition: it needs more than two clusters of %u",
+			       "a disk of %llu sectors has no room for a partition: that takes more than two clusters "
+			       "of %u sectors",
 			       (unsigned long long)o->size_sectors, o->cluster_sectors);
 	return 0;
 }
@@ -87,7 +88,8 @@ static int read_full(int fd, uint8_t *buf, size_t length, uint64_t offset)
 			continue;
 		if (n <= 0)
 			return pl_fail(n < 0 ? -errno : -EIO, "read the new file system at %llu: %s",
-				       (unsigned long long)(offset + got), n < 0 ? strerror(errno) : "it became shorter");
+				       (unsigned long long)(offset + got),
+				       n < 0 ? strerror(errno) : "it became shorter");
 		got += (size_t)n;
 	}
 	return 0;
@@ -167,7 +169,8 @@ static int write_contents(struct pl_disk *disk, void *arg)
 	uint64_t secondary_at = o->size_sectors * SECTOR_BYTES - sizeof(c->gpt.secondary);
 	int r = o->partition ? pl_write(disk, c->gpt.primary, sizeof(c->gpt.primary), 0, 0) : 0;
 	if (r == 0)
-		r = copy_data(c->fd, c->partition.sectors * SECTOR_BYTES, disk, c->partition.first_sector * SECTOR_BYTES,
+		r = copy_data(c->fd, c->partition.sectors * SECTOR_BYTES, disk,
+			      c->partition.first_sector * SECTOR_BYTES,
 			      MIN(o->cluster_sectors * (uint64_t)SECTOR_BYTES, COPY_MAX_BYTES));
 	if (r == 0 && o->partition)
 		r = pl_write(disk, c->gpt.secondary, sizeof(c->gpt.secondary), secondary_at, 0);

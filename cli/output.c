@@ -45,7 +45,8 @@ static void print_columns(const struct out_column *columns, const void *row)
 	for (const struct out_column *c = columns; c->key || c->before; c++) {
 		char number[24];
 		if (c->before)
-			printf("%s%*s%s", c->before, c->width, text_of(c, (const char *)row + c->offset, number), c->after);
+			printf("%s%*s%s", c->before, c->width, text_of(c, (const char *)row + c->offset, number),
+			       c->after);
 	}
 }
 
@@ -94,7 +95,8 @@ int out_end(struct out *out)
 {
 	if (!out->json)
 		return 0;
-	const char *text = json_object_to_json_string_ext(out->root, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
+	int style = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE;
+	const char *text = json_object_to_json_string_ext(out->root, style);
 	int r = text ? 0 : pl_fail(-ENOMEM, "no memory for the JSON text");
 	if (text && puts(text) == EOF)
 		r = pl_fail(-EIO, "standard output: %s", strerror(errno));

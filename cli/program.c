@@ -79,7 +79,8 @@ static int wait_for(pid_t pid, const char *name, const char *last_line)
 	if (WIFSIGNALED(status))
 		return pl_fail(-EINTR, "%s was killed by signal %d", name, WTERMSIG(status));
 	if (WEXITSTATUS(status) != 0)
-		pl_fail(-EIO, "%s ended with status %d%s%s", name, WEXITSTATUS(status), last_line[0] ? ": " : "", last_line);
+		pl_fail(-EIO, "%s ended with status %d%s%s", name, WEXITSTATUS(status),
+			last_line[0] ? ": " : "", last_line);
 	return WEXITSTATUS(status);
 }
 

@@ -4,6 +4,8 @@
 
 #include "cli/command.h"
 
+#define DESCRIPTOR_NAME "DiskDescriptor.xml"
+
 enum disk_kind { DISK_BUNDLE, DISK_IMAGES };
 
 struct disk {
