@@ -18,11 +18,6 @@
 
 enum landing { LAND_NONE, LAND_IN_PLACE, LAND_PAYLOAD, LAND_NOWHERE };
 
-static enum conn_state on_skipped(struct nbds_conn *c, const uint8_t *p)
-{
-	return CONN_REQ_HEAD;
-}
-
 static const struct conn_row {
 	const char *name;
 	uint32_t bytes;
@@ -40,7 +35,7 @@ static enum conn_state (*const conn_handler[ARRAY_LEN(conn_table)])(struct nbds_
 	[CONN_OPT_DATA] = nbds_on_option_data,
 	[CONN_REQ_HEAD] = nbds_on_request_head,
 	[CONN_REQ_DATA] = nbds_on_request_data,
-	[CONN_REQ_SKIP] = on_skipped,
+	[CONN_REQ_SKIP] = nbds_on_request_skipped,
 };
 
 static void conn_goto(struct nbds_conn *c, enum conn_state next)
@@ -261,7 +256,7 @@ void nbds_conn_check(const struct nbds_conn *c)
 	invariant(c->in_start <= c->in_end && c->in_end <= NBDS_INPUT_BYTES);
 	invariant(c->submitted + c->out_count + (c->incoming != NULL) == c->in_flight);
 	invariant(c->in_flight <= c->slot_count && c->slot_count <= NBDS_MAX_IN_FLIGHT);
-	invariant((c->state == CONN_REQ_DATA) == (c->incoming != NULL));
+	invariant((c->state == CONN_REQ_DATA || c->state == CONN_REQ_SKIP) == (c->incoming != NULL));
 	invariant(c->text.sent <= c->text.bytes && c->text.bytes <= c->text.capacity);
 	invariant(!c->stalled || c->state == CONN_REQ_HEAD);
 	invariant(c->export != NULL || c->state < CONN_REQ_HEAD || c->state >= CONN_CLOSING);

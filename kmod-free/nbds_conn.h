@@ -90,7 +90,11 @@ struct nbds_conn {
 	uint32_t option;  /* of the option whose data is awaited */
 	uint32_t want;    /* bytes missing for the state's handler */
 	uint8_t *landing; /* REQ_DATA: where the next payload byte goes */
-	struct nbds_slot *incoming; /* REQ_DATA: whose payload it is */
+	struct nbds_slot *incoming; /* REQ_DATA, REQ_SKIP: whose payload it is */
+	struct {                    /* REQ_SKIP: the answer, when the payload is gone */
+		uint32_t code;
+		const char *text;
+	} refusal;
 	bool stalled;     /* no slot or no buffer: the header waits in @in */
 	bool expect_bulk; /* the last request was a large write: leave the next payload in the socket */
 	uint32_t parsed;  /* requests understood, ever; wraps */
@@ -171,6 +175,7 @@ enum conn_state nbds_on_option_data(struct nbds_conn *c, const uint8_t *p);
 /* nbds_request.c. CONN_REQ_HEAD with c->stalled set: nothing was consumed. */
 enum conn_state nbds_on_request_head(struct nbds_conn *c, const uint8_t *p);
 enum conn_state nbds_on_request_data(struct nbds_conn *c, const uint8_t *p);
+enum conn_state nbds_on_request_skipped(struct nbds_conn *c, const uint8_t *p);
 uint16_t nbds_transmission_flags(const struct nbds_conn *c, const struct nbds_export *export);
 uint32_t nbds_error_code(int err); /* negative errno to the wire */
 

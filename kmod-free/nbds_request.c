@@ -1,7 +1,7 @@
 /* Transmission: a request's header is judged once, by a table; what passes goes to the backend.
  *
  *     READ                     REQ_HEAD -> backend -> data or hole
- *     WRITE                    REQ_HEAD -> REQ_DATA -> backend -> done         refused: REQ_HEAD -> error, REQ_SKIP
+ *     WRITE                    REQ_HEAD -> REQ_DATA -> backend -> done         refused: REQ_HEAD -> REQ_SKIP -> error
  *     TRIM WRITE_ZEROES FLUSH  REQ_HEAD -> backend -> done
  *     CACHE BLOCK_STATUS       REQ_HEAD -> done
  */
@@ -230,6 +230,29 @@ static enum conn_state on_disconnect(struct nbds_conn *c)
 	return CONN_CLOSING;
 }
 
+/* A reply to a request that is still being sent would confuse clients: the payload goes first. */
+static enum conn_state refuse(struct nbds_conn *c, struct nbds_slot *s, const struct request *q, struct verdict v)
+{
+	c->parsed++;
+	if (q->type != NBDS_CMD_WRITE || q->length == 0) {
+		nbds_reply_error(s, v.code, v.text);
+		return CONN_REQ_HEAD;
+	}
+	c->incoming = s;
+	c->refusal.code = v.code;
+	c->refusal.text = v.text;
+	c->want = q->length;
+	return CONN_REQ_SKIP;
+}
+
+enum conn_state nbds_on_request_skipped(struct nbds_conn *c, const uint8_t *p)
+{
+	struct nbds_slot *s = c->incoming;
+	c->incoming = NULL;
+	nbds_reply_error(s, c->refusal.code, c->refusal.text);
+	return CONN_REQ_HEAD;
+}
+
 enum conn_state nbds_on_request_head(struct nbds_conn *c, const uint8_t *p)
 {
 	struct request q = {
@@ -252,12 +275,8 @@ enum conn_state nbds_on_request_head(struct nbds_conn *c, const uint8_t *p)
 	s->flags = q.flags;
 
 	struct verdict v = check_request(c, &q);
-	if (unlikely(v.code)) {
-		nbds_reply_error(s, v.code, v.text);
-		c->parsed++;
-		c->want = q.length;
-		return q.type == NBDS_CMD_WRITE && q.length ? CONN_REQ_SKIP : CONN_REQ_HEAD;
-	}
+	if (unlikely(v.code))
+		return refuse(c, s, &q, v);
 	s->req.done = on_request_done;
 	s->req.owner = c;
 	s->req.op = commands[q.type].op;
