@@ -56,6 +56,19 @@ cp stdout out.json
 run_check python3 -c 'import json; j = json.load(open("out.json")); assert j["blocks_kib"] == 4000, j'
 rm d/.statfs
 
+each "raw and version 1"
+mkdir raw v1
+run_check ploop -v0 init -s 64M -f raw -b 256 raw/root.hds
+run_check ploop info -s raw
+expect_stdout "size:		131072
+blocksize:	256
+fmt_version:	2"
+run_check ploop info raw
+run_check ploop check -f raw
+run_check ploop -v0 init -s 64M -t none -v 1 v1/root.hds
+run_check ploop info -s v1
+expect_line stdout '^fmt_version:	1$'
+
 each "misuse"
 run_mustfail 38 ploop info
 run_mustfail 38 ploop info d/root.hds
