@@ -50,7 +50,7 @@ srcs = $(wildcard $(1)/*.c)
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LAYOUT_OBJS := $(call objs,$(call srcs,layout))
-ENGINE_OBJS := $(call objs,$(call srcs,ploop))
+ENGINE_OBJS := $(call objs,$(filter-out ploop/%_main.c,$(call srcs,ploop)))
 SERVE_OBJS := $(call objs,$(filter-out kmod-free/%_main.c,$(call srcs,kmod-free)))
 CLI_OBJS := $(call objs,$(call srcs,cli))
 
@@ -79,7 +79,7 @@ $(BUILD)/ploop-server: $(BUILD)/obj/kmod-free/server_main.o $(ARCHIVES)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(SERVE_LIBS) $(ENGINE_LIBS)
 
-$(BUILD)/ploop-holder: $(BUILD)/obj/kmod-free/holder_main.o
+$(BUILD)/ploop-holder: $(BUILD)/obj/ploop/holder_main.o
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $<
 

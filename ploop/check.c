@@ -14,6 +14,7 @@
 #include "ploop/finding.h"
 #include "ploop/image_file.h"
 #include "ploop/lock.h"
+#include "ploop/settle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -245,6 +246,16 @@ static int check_file(struct check *c)
 	return r || is_done_early(c) ? r : scan(c);
 }
 
+/* A repair must not work on an image that lacks what its dead server acknowledged (D2). */
+static void settle(struct check *c)
+{
+	int r = c->may_write ? settle_image(c->ref) : 0;
+	if (r > 0)
+		check_say(c, "changes-settled", false, "Took over what a dead server left for %s", c->ref->path);
+	else if (r < 0)
+		check_say(c, "changes-lost", true, "What a dead server left cannot be used: %s", pl_error());
+}
+
 int pl_image_check(const struct pl_image_ref *ref, const struct pl_check_options *options, int *exit_code)
 {
 	struct check c = {.ref = ref, .fd = -1};
@@ -257,6 +268,7 @@ int pl_image_check(const struct pl_image_ref *ref, const struct pl_check_options
 		c.o.flags |= PL_CHECK_DUPLICATES;
 	c.may_write = !(c.o.flags & PL_CHECK_READONLY);
 
+	settle(&c);
 	int r = check_file(&c);
 	if (c.fd >= 0)
 		close(c.fd);

@@ -1,0 +1,50 @@
+#include "ploop/settle.h"
+
+#include <errno.h>
+
+#include "ploop/disk.h"
+
+static struct pl_chain_spec lone_image(const struct pl_image_ref *ref)
+{
+	return (struct pl_chain_spec){.size = sizeof(struct pl_chain_spec), .images = ref, .count = 1};
+}
+
+static bool has_left_changes(struct pl_loop *loop, const struct pl_image_ref *ref)
+{
+	struct pl_chain_spec chain = lone_image(ref);
+	struct pl_open_options look = {.size = sizeof(look), .flags = PL_OPEN_READONLY | PL_OPEN_PEEK};
+	struct pl_disk *d;
+	if (pl_disk_open(loop, &chain, &look, &d) < 0)
+		return false;
+	bool left = d->survive.inherited && !pending_shm_is_empty(d->survive.shm);
+	pl_disk_close(d);
+	return left;
+}
+
+static int settle_on(struct pl_loop *loop, const struct pl_image_ref *ref)
+{
+	struct pl_chain_spec chain = lone_image(ref);
+	struct pl_open_options own = {.size = sizeof(own), .lock_wait_ms = 500};
+	struct pl_disk *d;
+	if (!has_left_changes(loop, ref))
+		return 0;
+	int r = pl_disk_open(loop, &chain, &own, &d);
+	if (r < 0)
+		return r == -EBUSY ? 0 : r;
+	r = pl_disk_close(d);
+	return r < 0 ? r : 1;
+}
+
+int settle_image(const struct pl_image_ref *ref)
+{
+	struct pl_loop_options options = {.size = sizeof(options), .backend = PL_BACKEND_PLAIN};
+	struct pl_loop *loop;
+	if (ref->format != PL_FORMAT_PLOOP)
+		return 0;
+	int r = pl_loop_new(&options, &loop);
+	if (r < 0)
+		return r;
+	r = settle_on(loop, ref);
+	pl_loop_free(loop);
+	return r;
+}
