@@ -1,7 +1,8 @@
 /* The life of a FUSE export: slots, the turn from readable to served, the end.
  *
  * One poll is armed while slots are free; when it fires, requests are read until there are none. When all slots are
- * taken nothing is polled, the kernel queues, and the first free slot goes on reading. */
+ * taken, or a request must be served alone, nothing is polled and the kernel queues; the next request that ends goes on
+ * reading. */
 #include "kmod-free/fuse_export.h"
 
 #include "base/checked.h"
@@ -70,10 +71,11 @@ static size_t read_request(struct fuse_export *e, struct fuse_slot *s)
 
 static void serve_requests(struct fuse_export *e)
 {
-	while (!e->gone && !e->stopping) {
+	e->serving = true;
+	while (!e->gone && !e->stopping && !e->alone) {
 		struct fuse_slot *s = slot_get(e);
 		if (!s)
-			return; /* fuse_slot_done() goes on */
+			break;
 		size_t bytes = read_request(e, s);
 		if (bytes == 0) {
 			slot_put(s);
@@ -87,7 +89,11 @@ static void serve_requests(struct fuse_export *e)
 		if (++e->served % FUSE_KICK_REQUESTS == 0)
 			pl_loop_kick(e->loop);
 	}
-	arm_poll(e);
+	e->serving = false;
+	if (e->alone && e->in_flight == 1)
+		fuse_unaligned_start(e->alone);
+	else if (!e->alone && !queue_is_empty(&e->free_slots))
+		arm_poll(e);
 }
 
 void fuse_slot_done(struct fuse_slot *s)
@@ -95,7 +101,12 @@ void fuse_slot_done(struct fuse_slot *s)
 	struct fuse_export *e = s->export;
 	e->in_flight--;
 	slot_put(s);
-	if (!e->polling && !e->gone && !e->stopping)
+	if (e->alone == s)
+		e->alone = NULL;
+	else if (e->alone && e->in_flight == 1)
+		fuse_unaligned_start(e->alone);
+	/* Not from inside itself: the disk may answer before pl_submit() returns. */
+	if (!e->alone && !e->polling && !e->serving)
 		serve_requests(e);
 	end_when_gone(e);
 }

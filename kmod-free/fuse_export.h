@@ -4,9 +4,10 @@
  *	                           +-- OPEN FLUSH INTERRUPT: answered on the spot
  *	                           +-- everything else: libfuse, which answers itself
  *
- *   fuse.c          life of an export: slots, reading, the end
- *   fuse_request.c  what a request asks, and its reply; knows linux/fuse.h
- *   fuse_session.c  mounting and the cold operations; the one file that knows libfuse
+ *   fuse.c            life of an export: slots, reading, the end
+ *   fuse_request.c    what a request asks, and its reply; knows linux/fuse.h
+ *   fuse_unaligned.c  writes that are not whole sectors
+ *   fuse_session.c    mounting and the cold operations; the one file that knows libfuse
  *
  * A slot is a request with its memory:
  *
@@ -51,6 +52,13 @@ struct fuse_slot {
 	uint32_t reply_bytes; /* READ: how many; WRITE: how many to confirm */
 };
 
+/* Of the one unaligned write that is served. */
+struct fuse_edges {
+	enum { FUSE_EDGES_HEAD, FUSE_EDGES_TAIL, FUSE_EDGES_WRITE } state;
+	uint64_t offset_bytes; /* on the disk */
+	uint8_t head[SECTOR_BYTES], tail[SECTOR_BYTES];
+};
+
 struct fuse_export {
 	/* fixed from start to stop */
 	struct pl_loop *loop;
@@ -69,7 +77,9 @@ struct fuse_export {
 	struct pl_timer idle;
 	struct queue free_slots;
 	uint32_t in_flight; /* requests with the disk */
-	bool polling, gone, stopping;
+	struct fuse_slot *alone; /* waits until it is the only one in flight, or is being served; nothing is read */
+	struct fuse_edges edges; /* its state */
+	bool polling, serving, gone, stopping;
 	uint64_t served, served_at_last_look;
 	struct fuse_slot slots[FUSE_SLOTS];
 };
@@ -83,6 +93,12 @@ void fuse_files_serve(struct fuse_export *e, const void *request, size_t bytes);
 /* fuse_request.c: @bytes of a request lie in @s. True: it is with the disk and fuse_slot_done() follows; false: it has
  * been answered. */
 bool fuse_request_start(struct fuse_slot *s, size_t bytes);
+/* The disk is done with it: answer. */
+void fuse_request_finish(struct fuse_slot *s, int32_t res);
+
+/* fuse_unaligned.c: remember the write in @s, serve it once it is alone. */
+void fuse_unaligned_hold(struct fuse_slot *s, uint64_t offset_bytes, uint8_t flags);
+void fuse_unaligned_start(struct fuse_slot *s);
 
 /* fuse.c: the request of @s has been answered. */
 void fuse_slot_done(struct fuse_slot *s);

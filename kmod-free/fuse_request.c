@@ -54,11 +54,10 @@ static bool answer_with(struct fuse_slot *s, const void *body, uint32_t bytes)
 	return false;
 }
 
-static void disk_done(struct pl_req *req)
+void fuse_request_finish(struct fuse_slot *s, int32_t res)
 {
-	struct fuse_slot *s = req->owner;
-	if (unlikely(req->res < 0)) {
-		answer(s, req->res);
+	if (unlikely(res < 0)) {
+		answer(s, res);
 	} else if (s->opcode == FUSE_READ) {
 		send_reply(s, 0, s->payload + s->skip_bytes, s->reply_bytes);
 	} else if (s->opcode == FUSE_WRITE) {
@@ -68,6 +67,11 @@ static void disk_done(struct pl_req *req)
 		answer(s, 0);
 	}
 	fuse_slot_done(s);
+}
+
+static void disk_done(struct pl_req *req)
+{
+	fuse_request_finish(req->owner, req->res);
 }
 
 static bool submit(struct fuse_slot *s, enum pl_op op, uint8_t flags, uint64_t offset_bytes, uint64_t length_bytes)
@@ -114,10 +118,12 @@ static bool start_write(struct fuse_slot *s, const struct fuse_file *file, size_
 		return answer(s, -EFBIG);
 	if (in->size == 0)
 		return answer_with(s, &(struct fuse_write_out){0}, sizeof(struct fuse_write_out));
-	if (!is_aligned(in->offset | in->size, SECTOR_BYTES))
-		return answer(s, -EINVAL);
+	uint8_t flags = in->flags & O_DSYNC ? PL_FUA : 0;
 	s->reply_bytes = in->size;
-	return submit(s, PL_WRITE, in->flags & O_DSYNC ? PL_FUA : 0, file->offset_bytes + in->offset, in->size);
+	if (is_aligned(in->offset | in->size, SECTOR_BYTES))
+		return submit(s, PL_WRITE, flags, file->offset_bytes + in->offset, in->size);
+	fuse_unaligned_hold(s, file->offset_bytes + in->offset, flags);
+	return true;
 }
 
 /* A hole punched must read zeros, and the loop driver turns every discard into one. */
@@ -134,7 +140,7 @@ static bool start_fallocate(struct fuse_slot *s, const struct fuse_file *file)
 	if (!range_fits(in->offset, in->length, file->length_bytes))
 		return answer(s, -EFBIG);
 	if (!is_aligned(in->offset | in->length, SECTOR_BYTES))
-		return answer(s, -EINVAL);
+		return answer(s, -EOPNOTSUPP); /* whoever asked writes zeros then */
 	if (in->length == 0)
 		return answer(s, 0);
 	return submit(s, PL_WRITE_ZEROES, flags, file->offset_bytes + in->offset, in->length);
