@@ -32,18 +32,22 @@ static const struct cli_command command = {
 	.max_words = 2,
 };
 
-static int parse(struct args *args, int *words, char ***rest, char **argv)
-{
-	int argc = 0;
-	while (argv[argc])
-		argc++;
-	*args = (struct args){0};
-	return cli_parse(&command, "ploop touch", argc, argv, args, words, rest);
-}
-#define PARSE(args, ...) parse(args, &words, &rest, (char *[]){"touch", __VA_ARGS__, NULL})
+#define MAX_ARGS 256
 
 static int words;
-static char **rest;
+static char **rest; /* into the last command line parsed */
+
+static int parse(struct args *args, char **line)
+{
+	static char *argv[MAX_ARGS];
+	int argc = 0;
+	for (; line[argc]; argc++)
+		argv[argc] = line[argc];
+	argv[argc] = NULL;
+	*args = (struct args){0};
+	return cli_parse(&command, "ploop touch", argc, argv, args, &words, &rest);
+}
+#define PARSE(args, ...) parse(args, (char *[]){"touch", __VA_ARGS__, NULL})
 
 Test(cli_options, values_land_in_their_fields)
 {
@@ -79,14 +83,14 @@ Test(cli_options, list_collects_and_ends_with_null)
 Test(cli_options, list_has_a_limit)
 {
 	struct args a;
-	char *argv[2 * CLI_LIST_MAX + 5] = {"touch"};
+	char *argv[MAX_ARGS] = {"touch"};
 	int n = 1;
 	for (int i = 0; i <= CLI_LIST_MAX; i++) {
 		argv[n++] = "-i";
 		argv[n++] = "x";
 	}
 	argv[n] = "disk";
-	cr_expect(eq(int, parse(&a, &words, &rest, argv), CLI_MISUSE));
+	cr_expect(eq(int, parse(&a, argv), CLI_MISUSE));
 }
 
 Test(cli_options, misuse_names_the_option)
