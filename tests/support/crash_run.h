@@ -1,0 +1,19 @@
+/* One random run whose power fails at its N-th change or sync, and what is found afterwards, several times over. */
+#ifndef PLOOP_TEST_CRASH_RUN_H
+#define PLOOP_TEST_CRASH_RUN_H
+
+#include "tests/support/rig.h"
+
+struct crash_plan {
+	uint32_t ops;         /* requests of the run */
+	uint64_t fails_at_op; /* 0: not at all; the run ends with a close */
+	uint32_t images;      /* how many of the possible outcomes are looked at */
+	uint32_t lives;       /* the run goes on with the last of them, and fails again, so often */
+	/* broken on purpose, for the test of the tests */
+	bool sync_lies, reuses_early;
+};
+
+/* @r is not open; it is used up. false: r->why. *@reached: the run was long enough for its power to fail. */
+bool crash_run(struct rig *r, const struct crash_plan *plan, bool *reached);
+
+#endif
