@@ -64,7 +64,7 @@ static int mount_guest(const struct mount_args *a, const struct pl_device *d)
 	if (r == 0 && a->mount_point)
 		r = guest_mount(source, a->mount_point, type, data, d->readonly);
 	if (r < 0)
-		return cli_exit_code(r, CLI_AT_MOUNT);
+		return EXIT_MOUNT; /* for every reason */
 	if (a->mount_point)
 		console_say("Mounted %s at %s fstype=%s data='%s'%s", source, a->mount_point, type, data,
 			    d->readonly ? " ro" : "");

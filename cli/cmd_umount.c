@@ -65,6 +65,8 @@ static int unmount_all(const struct pl_device *d, uint64_t timeout_ms)
 static int umount_device(struct pl_device *d, uint64_t timeout_ms)
 {
 	interrupt_catch();
+	if (!d->alive)
+		console_warn("The server of %s died: what was not synced before may be lost", d->node);
 	int r = unmount_all(d, timeout_ms);
 	if (r < 0)
 		return cli_exit_code(r, CLI_AT_UMOUNT);

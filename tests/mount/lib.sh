@@ -1,0 +1,54 @@
+# What the mount tests share, on top of tests/lib.sh: they need root, /dev/fuse and loop devices, and promise that nothing
+# is left: no mount, no loop device, no node, no server, no entry in the registry.
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+[ "$(id -u)" = 0 ] || skip "needs root"
+[ -c /dev/fuse ] || skip "there is no /dev/fuse"
+[ -c /dev/loop-control ] || skip "there is no /dev/loop-control"
+need jq losetup e2fsck
+
+mkdir mnt
+
+# device_of DISK KEY: one field of `ploop list --json` for the disk whose base image lies in that folder.
+device_of()
+{
+	"$PLOOP" list --json | jq -r --arg base "$SCRATCH/$1/" ".devices[] | select(.base | startswith(\$base)) | .$2"
+}
+
+# Everything of this test's disks that is up; servers by the images in their words.
+left_of_test()
+{
+	grep -F "$SCRATCH" /proc/self/mountinfo
+	"$PLOOP" list --json | jq -r --arg dir "$SCRATCH/" '.devices[] | select(.base | startswith($dir)) | .name'
+	grep -alF "$SCRATCH/" /proc/[0-9]*/cmdline 2>/dev/null | while read -r file; do
+		tr '\0' '\n' <"$file" 2>/dev/null | grep -q 'ploop-server$' && tr '\0' ' ' <"$file"
+	done
+	return 0
+}
+
+expect_nothing_left()
+{
+	local left
+	left=$(left_of_test)
+	[ -z "$left" ] || fail "left: $left"
+}
+
+# Whatever happens, take down what a failed test has up.
+clean_up()
+{
+	local device
+	cd /
+	for device in $("$PLOOP" list --json | jq -r --arg dir "$SCRATCH/" '.devices[] | select(.base | startswith($dir)) | .device'); do
+		"$PLOOP" umount --timeout 5 -d "$device" >/dev/null 2>&1
+	done
+}
+at_end clean_up
+
+# expect_clean DISK: closed, consistent, and the file system in it too.
+expect_clean()
+{
+	run_check ploop check -r -f "$1"
+	run_check ploop mount -r "$1"
+	run_check e2fsck -fn "$(device_of "$1" partition)"
+	run_check ploop umount "$1"
+}
