@@ -5,6 +5,8 @@
  *               when the socket is full the send is armed on the loop
  *     end       shutdown, wait for what is armed, release the machine, wait for its requests, free
  *
+ *     watch     while somebody waits for a buffer, who holds one and is silent for 8 s is dropped
+ *
  * The rule that keeps it alive: whoever changes a peer marks it dirty, and the hook settles dirty peers before the loop
  * sleeps, so no reply is left queued and no socket unread. Only peer_settle() ends a peer: nothing vanishes under a
  * caller. */
@@ -31,6 +33,7 @@ struct nbds_peer {
 	bool sent_this_turn;
 	bool expect_more;    /* the last receive brought several requests: more may be there already */
 	bool rx_armed, tx_armed;
+	uint32_t silent_looks; /* of the watch, without a byte moved */
 	struct pl_io rx, tx;
 	struct msghdr tx_msg;
 	struct iovec tx_iov[NBDS_MAX_IOV];
@@ -69,6 +72,7 @@ static size_t gather(struct nbds_peer *p, size_t *bytes)
 static void sent(struct nbds_peer *p, size_t n)
 {
 	p->sent_this_turn = true;
+	p->silent_looks = 0;
 	p->io->sent_bytes += n;
 	if (p->secure)
 		nbds_secure_sent(p->secure, n);
@@ -164,6 +168,7 @@ static void tls_failed(struct nbds_peer *p)
 static void rx_deliver(struct nbds_peer *p, size_t n)
 {
 	uint32_t parsed = p->conn.parsed;
+	p->silent_looks = 0;
 	p->io->received_bytes += n;
 	if (!p->secure)
 		nbds_conn_received(&p->conn, n);
@@ -306,6 +311,8 @@ static void peer_settle(struct nbds_peer *p)
 	else if (p->conn.stalled && !p->queued) {
 		p->queued = true;
 		queue_append(&p->io->waiting, &p->node);
+		if (!p->io->watch.deadline_ns)
+			pl_timer_start(p->io->loop, &p->io->watch, NBDS_WATCH_NS);
 	}
 }
 
@@ -322,6 +329,37 @@ static void settle_all(struct pl_hook *hook)
 		p->queued = false;
 		peer_settle(p);
 	}
+}
+
+/* ------------------------------------------------------------------ watch */
+
+static bool waits_for_buffer(const struct nbds_peer *p)
+{
+	return p->conn.stalled && p->conn.in_flight < NBDS_MAX_IN_FLIGHT;
+}
+
+/* It has replies it does not read, or half a write it does not finish. */
+static bool holds_buffer(const struct nbds_peer *p)
+{
+	return p->conn.out_count > 0 || p->conn.incoming;
+}
+
+/* The pool is bounded, so clients that fell silent could keep the others waiting for ever. As long as nobody waits,
+ * silence is fine. */
+static void watch(struct pl_timer *timer)
+{
+	struct nbds_io *io = container_of(timer, struct nbds_io, watch);
+	bool somebody_waits = false;
+	for (const struct nbds_peer *p = io->peers; p; p = p->next)
+		somebody_waits |= waits_for_buffer(p);
+	for (struct nbds_peer *p = io->peers; p; p = p->next) {
+		if (somebody_waits && holds_buffer(p) && ++p->silent_looks > NBDS_SILENT_LOOKS)
+			peer_fail(p, "others wait for the buffers it holds, and it is silent", 0);
+		else if (!somebody_waits)
+			p->silent_looks = 0;
+	}
+	if (somebody_waits)
+		pl_timer_start(io->loop, timer, NBDS_WATCH_NS);
 }
 
 /* ------------------------------------------------------------------ peers */
@@ -362,12 +400,14 @@ void nbds_io_init(struct nbds_io *io)
 {
 	io->backend.wake = peer_wake;
 	io->hook.run = settle_all;
+	io->watch.fire = watch;
 	pl_loop_add_hook(io->loop, &io->hook);
 }
 
 void nbds_io_fini(struct nbds_io *io)
 {
 	invariant(io->peers == NULL);
+	pl_timer_stop(io->loop, &io->watch);
 	pl_loop_remove_hook(io->loop, &io->hook);
 }
 

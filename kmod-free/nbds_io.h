@@ -25,6 +25,7 @@ struct nbds_io {
 	struct queue dirty;   /* peers with something to settle before the loop sleeps */
 	struct queue waiting; /* peers to settle in the next turn: they wait for a buffer */
 	struct pl_hook hook;
+	struct pl_timer watch; /* runs while somebody waits for a buffer */
 	bool closing;
 };
 

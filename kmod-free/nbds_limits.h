@@ -10,6 +10,9 @@
 #define NBDS_LISTEN_BACKLOG    128
 #define NBDS_ACCEPT_RETRY_NS   (100 * NS_PER_MS) /* when accept() is out of descriptors */
 
+#define NBDS_WATCH_NS          NS_PER_S        /* while somebody waits for a buffer, look this often … */
+#define NBDS_SILENT_LOOKS      8u              /* … and drop who holds one and moved no byte so many times */
+
 /* ---- negotiation */
 #define NBDS_MAX_NAME_BYTES    4096u  /* export names and context queries */
 #define NBDS_MAX_OPTION_BYTES  16384u /* data of one option; longer: the connection is dropped */

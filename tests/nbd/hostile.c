@@ -90,6 +90,10 @@ Test(hostile, who_asks_and_never_reads_holds_bounded_memory)
 	}
 	usleep(500000);
 	cr_assert(lt(u64, server_rss_bytes() - before, 128 * MIB));
+	static uint8_t buf[MIB];
+	struct nbd_handle *h = client(); /* who behaves waits for a while, and not for ever */
+	cr_assert(eq(int, nbd_pwrite(h, buf, sizeof(buf), 0, 0), 0), "%s", nbd_get_error());
+	leave(h);
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		close(fds[i]);
 	leave(client()); /* and all of it is free again */
