@@ -1,5 +1,5 @@
-/* ploop mount: a server for the disk, a block device on it, the file system in it. A step that fails undoes those before
- * it, so that nothing runs and the image is clean. */
+/* ploop mount: a server for the disk, a block device on it, the file system in it. A step that fails undoes those
+ * before it, so that nothing runs and the image is clean. */
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/guest_mount.h"
@@ -41,7 +41,8 @@ static const struct cli_option options[] = {
 	CLI_FORMAT('f', "format", struct mount_args, format, "format of the first image of a list"),
 	CLI_TEXT(0, "transport", "NAME", struct mount_args, transport,
 		 "how the bytes travel: auto (the best that works here) or fuse (FUSE and a loop device)"),
-	CLI_TEXT(0, "debug", "LIST", struct mount_args, debug, "debug lines of the server to the system's log: fuse,map"),
+	CLI_TEXT(0, "debug", "LIST", struct mount_args, debug,
+		 "debug lines of the server to the system's log: fuse,map"),
 	CLI_OUTSIDE(struct mount_args, outside),
 	CLI_END,
 };

@@ -21,7 +21,8 @@ int guest_type(const char *source, char type[GUEST_TYPE_BYTES])
 	int ambiguous = 0;
 	autofree char *found = mnt_get_fstype(source, &ambiguous, NULL);
 	if (ambiguous)
-		return pl_fail(-EMEDIUMTYPE, "%s carries more than one file system's signature: give the type with -t", source);
+		return pl_fail(-EMEDIUMTYPE, "%s carries more than one file system's signature: give the type with -t",
+			       source);
 	if (!found || strlen(found) >= GUEST_TYPE_BYTES)
 		return pl_fail(-EMEDIUMTYPE, "%s: there is no file system that is known here", source);
 	memcpy(type, found, strlen(found) + 1);

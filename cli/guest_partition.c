@@ -8,19 +8,20 @@
 
 #include <blkid/blkid.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 DEFINE_AUTO(blkid_probe, probe, blkid_free_probe, NULL)
 
-static int bound(const char *node, blkid_probe probe, blkid_partition part, uint64_t *offset_bytes, uint64_t *length_bytes)
+static int take_range(const char *node, uint64_t disk_bytes, blkid_partition part, uint64_t *offset_bytes,
+		      uint64_t *length_bytes)
 {
-	uint64_t size = (uint64_t)blkid_probe_get_size(probe);
-	if (!checked_mul((uint64_t)blkid_partition_get_start(part), SECTOR_BYTES, offset_bytes) ||
-	    !checked_mul((uint64_t)blkid_partition_get_size(part), SECTOR_BYTES, length_bytes) ||
-	    !range_fits(*offset_bytes, *length_bytes, size))
-		return pl_fail(-EUCLEAN, "%s: partition 1 at sector %lld of %lld sectors leaves the disk, which has %llu bytes",
-			       node, (long long)blkid_partition_get_start(part), (long long)blkid_partition_get_size(part),
-			       (unsigned long long)size);
+	uint64_t start = (uint64_t)blkid_partition_get_start(part);
+	uint64_t sectors = (uint64_t)blkid_partition_get_size(part);
+	if (!checked_mul(start, SECTOR_BYTES, offset_bytes) || !checked_mul(sectors, SECTOR_BYTES, length_bytes) ||
+	    !range_fits(*offset_bytes, *length_bytes, disk_bytes))
+		return pl_fail(-EUCLEAN, "%s: partition 1 at sector %" PRIu64 " of %" PRIu64
+			       " sectors leaves the disk, which has %" PRIu64 " bytes", node, start, sectors, disk_bytes);
 	return 0;
 }
 
@@ -35,5 +36,7 @@ int guest_find_partition(const char *node, uint64_t *offset_bytes, uint64_t *len
 	*offset_bytes = *length_bytes = 0;
 	blkid_partlist list = blkid_probe_get_partitions(probe);
 	blkid_partition part = list ? blkid_partlist_get_partition_by_partno(list, 1) : NULL;
-	return part ? bound(node, probe, part, offset_bytes, length_bytes) : 0;
+	if (!part)
+		return 0;
+	return take_range(node, (uint64_t)blkid_probe_get_size(probe), part, offset_bytes, length_bytes);
 }

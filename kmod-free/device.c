@@ -5,8 +5,8 @@
  *	block device              + loop device, FUSE mount           umount; once the server is dead, the next mount
  *	nodes                     + /dev/mapper/ploopN, ploopNp1      the same
  *
- * Whoever attaches or detaches holds the lock of the entry; the lock over all entries is held while one is made, so that
- * of two mounts of one disk the second is refused. */
+ * Whoever attaches or detaches holds the lock of the entry; the lock over all entries is held while one is made, so
+ * that of two mounts of one disk the second is refused. */
 #include "kmod-free/device.h"
 
 #include "base/cleanup.h"

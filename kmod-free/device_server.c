@@ -117,8 +117,8 @@ static int open_and_close(const struct pl_chain_spec *chain)
 static int repair(const struct pl_device *device)
 {
 	if (!device->bundle[0])
-		return pl_fail(-EIO, "the server of %s died, %s stays marked in use until it is mounted again", device->node,
-			       device->images[device->image_count - 1]);
+		return pl_fail(-EIO, "the server of %s died, %s stays marked in use until it is mounted again",
+			       device->node, device->images[device->image_count - 1]);
 	struct pl_bundle *bundle;
 	struct pl_chain_spec chain;
 	int r = pl_bundle_open(device->bundle, NULL, &bundle);

@@ -15,8 +15,8 @@ struct fuse_export_options {
 	const char *mount_point; /* an existing empty folder */
 	uint64_t part_offset_bytes, part_length_bytes; /* of the first partition; length 0: no file part1 */
 	bool allow_other; /* users other than this one may come in; without root needs user_allow_other */
-	/* The file system went away by umount or abort; requests are finished. The callback may call fuse_export_stop().
-	 * Not called by fuse_export_stop() itself. */
+	/* The file system went away by umount or abort; requests are finished. The callback may call
+	 * fuse_export_stop(), which does not call it. */
 	void (*unmounted)(void *arg);
 	void *arg;
 };

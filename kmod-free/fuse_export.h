@@ -15,8 +15,8 @@
  *	 [ in_header | write_in ] [ payload: up to 1 MiB ] [ slack ]
  *	                [ out_header ]
  *
- * A request is read to 80 bytes before the boundary, so the payload of a write lies aligned for O_DIRECT without a copy;
- * a read puts its data at the boundary and its reply header right before, so the reply is one write(2). */
+ * A request is read to 80 bytes before the boundary, so the payload of a write lies aligned for O_DIRECT without a
+ * copy; a read puts its data at the boundary and its reply header right before, so the reply is one write(2). */
 #ifndef PLOOP_FUSE_EXPORT_H
 #define PLOOP_FUSE_EXPORT_H
 

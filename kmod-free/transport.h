@@ -2,8 +2,8 @@
  *
  *	probe -> prepare -> (the server starts) -> attach -> … in use … -> detach -> (the server ends)
  *
- * A transport is one file with one such table, and a line in transport.c. It says to the server what to offer, makes the
- * block device and takes it down; names, nodes, the registry and the server process are the same for all (device.c). */
+ * A transport is one file with one such table, and a line in transport.c. It says to the server what to offer, makes
+ * the block device and takes it down; names, nodes, registry and server process are the same for all (device.c). */
 #ifndef PLOOP_TRANSPORT_H
 #define PLOOP_TRANSPORT_H
 
@@ -32,8 +32,8 @@ struct transport {
 
 extern const struct transport transport_fuse;
 
-/* By name; NULL or "auto": the first that works here. -EINVAL: no such name · -EOPNOTSUPP: none works, the sentence says
- * what each lacks. */
+/* By name; NULL or "auto": the first that works here. -EINVAL: no such name · -EOPNOTSUPP: none works, the sentence
+ * says what each lacks. */
 int transport_choose(const char *name, const struct transport **out);
 /* The one of a running disk. -EINVAL. */
 int transport_find(const char *name, const struct transport **out);

@@ -15,7 +15,7 @@ fuse.h              kmod-free/fuse_session.c
 linux/fuse.h        kmod-free/fuse_request.c
 json-c/             cli/output*.c
 blkid/              cli/*
-libmount/           cli/mount_table.c kmod-free/mount_table.c
+libmount/           cli/guest_mount.c
 uuid/               cli/guid.c ploop/guid.c
 libdevmapper.h      kmod-free/dm.c
 netlink/            kmod-free/nbdk_netlink.c

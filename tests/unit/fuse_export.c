@@ -262,11 +262,11 @@ Test(fuse_export, a_partition_outside_the_disk_is_refused)
 {
 	struct pl_image_ref ref = {.path = image, .dir_fd = -1};
 	struct pl_chain_spec chain = {.size = sizeof(chain), .images = &ref, .count = 1};
+	struct pl_open_options open_options = {.size = sizeof(open_options)};
 	struct pl_disk *disk;
 	struct fuse_export *export;
 	cr_assert(zero(int, pl_loop_new(NULL, &loop)));
-	cr_assert(zero(int, pl_disk_open(loop, &chain, &(struct pl_open_options){.size = sizeof(struct pl_open_options)},
-					 &disk)));
+	cr_assert(zero(int, pl_disk_open(loop, &chain, &open_options, &disk)));
 	struct fuse_export_options options = {
 		.size = sizeof(options),
 		.mount_point = mount_point,
