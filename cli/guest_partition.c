@@ -20,8 +20,9 @@ static int take_range(const char *node, uint64_t disk_bytes, blkid_partition par
 	uint64_t sectors = (uint64_t)blkid_partition_get_size(part);
 	if (!checked_mul(start, SECTOR_BYTES, offset_bytes) || !checked_mul(sectors, SECTOR_BYTES, length_bytes) ||
 	    !range_fits(*offset_bytes, *length_bytes, disk_bytes))
-		return pl_fail(-EUCLEAN, "%s: partition 1 at sector %" PRIu64 " of %" PRIu64
-			       " sectors leaves the disk, which has %" PRIu64 " bytes", node, start, sectors, disk_bytes);
+		return pl_fail(-EUCLEAN,
+			       "%s: partition 1 at sector %" PRIu64 " of %" PRIu64 " sectors leaves a disk of %" PRIu64
+			       " bytes", node, start, sectors, disk_bytes);
 	return 0;
 }
 

@@ -159,7 +159,7 @@ static int files_init(struct fuse_export *e, const struct fuse_export_options *o
 	if (!range_fits(o->part_offset_bytes, o->part_length_bytes, info.size_bytes) ||
 	    !is_aligned(o->part_offset_bytes | o->part_length_bytes, SECTOR_BYTES))
 		return pl_fail(-EINVAL,
-			       "the partition at %llu of %llu bytes does not lie on sectors of the disk, which has %llu",
+			       "the partition at %llu of %llu bytes does not lie on sectors of a disk of %llu",
 			       (unsigned long long)o->part_offset_bytes, (unsigned long long)o->part_length_bytes,
 			       (unsigned long long)info.size_bytes);
 	e->files[FUSE_INO_PART] = (struct fuse_file){FUSE_EXPORT_PART, o->part_offset_bytes, o->part_length_bytes};

@@ -1,8 +1,8 @@
 /* Loop devices: a file as a block device, with a partition.
  *
  * One loop device is on the whole disk, and the kernel is told where partition 1 lies (BLKPG): it becomes a block
- * device above the same queue. LO_FLAGS_PARTSCAN is not used: kernels may lack the parser for GPT, and those that have it
- * would parse a table that the owner of the disk wrote. A second loop on the partition would be a second way to the
+ * device above the same queue. LO_FLAGS_PARTSCAN is not used: kernels may lack the parser for GPT, and those that have
+ * it would parse a table that the owner of the disk wrote. A second loop on the partition would be a second way to the
  * same bytes. Neither partprobe nor udev is needed; device numbers come from sysfs. With LO_FLAGS_DIRECT_IO nothing is
  * cached twice, and a flush of the block device is an fsync of the file. */
 #ifndef PLOOP_LOOPDEV_H
