@@ -5,7 +5,7 @@ root_from_debian()
 {
 	local suite=bookworm
 	if command -v mmdebstrap >/dev/null; then
-		timeout 600 mmdebstrap --quiet --variant=minbase "$suite" "$1"
+		timeout 600 mmdebstrap --quiet --variant=minbase --skip=check/empty "$suite" "$1" # lost+found is there
 	elif command -v debootstrap >/dev/null; then
 		timeout 900 debootstrap --variant=minbase "$suite" "$1" >/dev/null
 	else
@@ -17,7 +17,8 @@ root_from_debian()
 root_from_busybox()
 {
 	local applet
-	mkdir -p "$1/bin" "$1/etc" "$1/proc" "$1/tmp"
+	mkdir -p "$1/bin" "$1/dev" "$1/etc" "$1/proc" "$1/tmp"
+	mknod -m 666 "$1/dev/null" c 1 3
 	cp "$(command -v busybox)" "$1/bin/busybox"
 	for applet in $("$1/bin/busybox" --list); do
 		[ "$applet" = busybox ] || ln -sf busybox "$1/bin/$applet"
