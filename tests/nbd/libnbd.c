@@ -100,7 +100,7 @@ static void await_all(struct nbd_handle *h)
 		cr_assert(ge(int, nbd_poll(h, 20000), 1), "%s", nbd_get_error());
 }
 
-Test(libnbd, many_requests_in_flight_each_get_their_own_bytes)
+static void many_in_flight(void)
 {
 	static uint8_t out[SLOTS][SLOT_BYTES], in[SLOTS][SLOT_BYTES];
 	unsigned failed = 0;
@@ -122,6 +122,23 @@ Test(libnbd, many_requests_in_flight_each_get_their_own_bytes)
 	}
 	cr_assert(eq(u32, failed, 0u));
 	leave(h);
+}
+
+Test(libnbd, many_requests_in_flight_each_get_their_own_bytes)
+{
+	many_in_flight();
+}
+
+static void setup_plain(void)
+{
+	backend = PL_BACKEND_PLAIN;
+	setup();
+}
+
+Test(libnbd, the_same_without_io_uring, .init = setup_plain)
+{
+	many_in_flight();
+	await_clean_end();
 }
 
 Test(libnbd, every_reply_that_came_before_a_graceful_end_holds)

@@ -26,6 +26,7 @@
 #define DISK_BYTES (64 * MIB)
 
 static char dir[64], image_path[96], socket_path[96];
+static enum pl_backend backend; /* of the server's loop */
 static pid_t server_pid;
 static int stop_fd = -1;
 
@@ -64,7 +65,8 @@ _Noreturn static inline void serve(int stop_read_fd, int ready_fd)
 	struct pl_chain_spec chain = {.size = sizeof(chain), .images = &image, .count = 1};
 	struct pl_open_options open = {.size = sizeof(open)};
 	struct pl_export export = {.name = ""};
-	require(pl_loop_new(NULL, &c.loop), "loop");
+	struct pl_loop_options loop = {.size = sizeof(loop), .backend = backend};
+	require(pl_loop_new(&loop, &c.loop), "loop");
 	require(pl_disk_open(c.loop, &chain, &open, &export.disk), "open");
 	struct pl_server_options options = {.size = sizeof(options), .exports = &export, .export_count = 1,
 					    .drained = on_drained, .arg = c.loop};
