@@ -5,6 +5,7 @@
  *               no new clients -> requests in flight finish -> disk closed clean -> sockets and pid file gone
  *     the same signal again, or 30 s
  *               connections are dropped; what the engine works on still finishes
+ *     SIGTERM, SIGINT, SIGHUP while a file of the FUSE export is open: ignored
  *     SIGUSR1   the disk's recent events and the connections go to the log
  *
  * Exit code: 0 served and closed clean · 1 failed · 2 wrong words. The last line on stderr says why. */
@@ -91,6 +92,15 @@ static void dump_line(void *arg, const char *text)
 	pl_log(PL_LOG_WARN, "dump", "%s", text);
 }
 
+/* A mounted file system must not be cut off from its disk: who mounted it unmounts it. */
+static void on_termination(struct service *s, const char *why)
+{
+	if (s->fuse && fuse_export_unmount(s->fuse) == -EBUSY)
+		pl_log(PL_LOG_WARN, "serve", "%s is ignored: %s is in use", why, s->options->fuse_mount_point);
+	else
+		stop(s, why);
+}
+
 static void await_signal(struct service *s)
 {
 	s->signal_armed = true;
@@ -107,7 +117,7 @@ static void on_signal(struct pl_io *io)
 		pl_disk_dump(s->disk, dump_line, NULL);
 		pl_server_dump(s->server, dump_line, NULL);
 	} else if (io->res == (int32_t)sizeof(s->signal)) {
-		stop(s, strsignal((int)s->signal.ssi_signo));
+		on_termination(s, strsignal((int)s->signal.ssi_signo));
 	}
 	await_signal(s);
 }

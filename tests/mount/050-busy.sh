@@ -15,6 +15,12 @@ expect_line stderr "$SCRATCH/mnt is busy, held by .*$holder \(sleep\)"
 echo works >mnt/file || fail "the file system is gone"
 run_check sync -f mnt
 
+each "the server refuses to leave a mounted disk alone"
+kill -TERM "$(device_of a server_pid)"
+sleep 0.3
+[ "$(device_of a alive)" = true ] || fail "it went"
+echo works >mnt/file2 && run_check sync -f mnt
+
 each "it lets go while we try"
 (sleep 1; kill $holder) &
 run_check ploop umount --timeout 30 a
