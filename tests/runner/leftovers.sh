@@ -72,8 +72,9 @@ machine_state()
 	{
 		awk '/ploop|plt\./ { print "mount", $5 }' /proc/self/mountinfo
 		losetup -n -O NAME,BACK-FILE 2>/dev/null | awk '/ploop|plt\./ { print "loop device", $1, "on", $2 }'
+		# A socket somebody listens on is judged by the process that does.
 		find /run/ploop "${XDG_RUNTIME_DIR:-/nonexistent}/ploop" "/tmp/ploop-$(id -u)" -type s 2>/dev/null |
-			sed 's/^/socket /'
+			grep -vxFf <(awk '{ print $8 }' /proc/net/unix | grep /) | sed 's/^/socket /'
 	} | sort -u
 }
 note_before()
