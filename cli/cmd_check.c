@@ -27,7 +27,7 @@ static const struct cli_option options[] = {
 	CLI_FLAG('R', "raw", struct check_args, raw, "the image is raw: there is nothing to verify"),
 	CLI_NUMBER('b', "blocksize", "SECTORS", struct check_args, cluster_sectors, "cluster size of a raw image"),
 	CLI_FLAG('S', "repair-sparse", struct check_args, repair_sparse,
-		 "fill holes of the file where it has data, and punch them where it has none"),
+		 "give back the space of clusters that nothing uses (implies -c)"),
 	CLI_FLAG('D', "defrag", struct check_args, defrag, "accepted and ignored"),
 	CLI_UUID('u', "uuid", struct check_args, uuid, "check the chain up to this snapshot (with a descriptor)"),
 	CLI_OUTSIDE(struct check_args, outside),
@@ -87,9 +87,7 @@ static void print_finding(const struct check_args *args, const struct pl_finding
 		return;
 	console_progress_end();
 	FILE *to = is_error ? stderr : stdout;
-	fprintf(to, "%s\n", finding->text);
-	if (word)
-		fprintf(to, "%s\n", word);
+	fprintf(to, word ? "%s... \n%s\n" : "%s\n", finding->text, word);
 	fflush(to);
 }
 
@@ -158,11 +156,14 @@ static int check_chain(const struct check_args *args, const struct pl_chain_spec
 {
 	if (args->cluster_sectors)
 		console_warn("-b is ignored: the descriptor says the cluster size");
-	uint32_t flags = flags_of(args) | PL_CHECK_DUPLICATES | PL_CHECK_DROP_IN_USE;
+	uint32_t flags = flags_of(args) | PL_CHECK_DUPLICATES;
 	for (size_t i = 0; i < chain->count; i++) {
 		bool readonly = args->ro || i + 1 < chain->count;
-		int code = check_image(args, &chain->images[i], flags | (readonly ? PL_CHECK_READONLY : 0),
-				       chain->cluster_sectors, out);
+		uint32_t mode = readonly ? PL_CHECK_READONLY : PL_CHECK_DROP_IN_USE;
+		int code = check_image(args, &chain->images[i], flags | mode, chain->cluster_sectors, out);
+		if (code == EXIT_PLOOPINUSE && readonly && !args->ro) /* a crash left its marker: that alone is written */
+			code = check_image(args, &chain->images[i], flags | PL_CHECK_DROP_IN_USE, chain->cluster_sectors,
+					   out);
 		if (code != 0) {
 			console_warn("%s : irrecoverable errors (%s)", chain->images[i].path, readonly ? "ro" : "rw");
 			return code;
