@@ -3,7 +3,8 @@
  * A fragment of them is never longer than a bounce buffer holds (frag_cut).
  *
  *   read   -> read the aligned range into a bounce buffer -> copy out
- *   write  -> gate (so that two neighbours do not undo each other) -> read, overlay, write */
+ *   write  -> gate, and alone on the cluster (so that what others write beside it is not undone)
+ *          -> read, overlay, write */
 #include <string.h>
 
 #include "ploop/disk.h"
@@ -20,27 +21,42 @@ static uint32_t aligned_offset(const struct frag *f)
 	return (uint32_t)round_down_pow2(f->offset_bytes, f->disk->io_align);
 }
 
-static void start_aligned_read(struct frag *f, frag_step *then)
+/* The whole bounced range, in the file and in the bounce buffer. */
+static void aim(struct frag *f, enum pl_io_kind kind)
 {
 	uint32_t from = aligned_offset(f);
-	f->io.kind = PL_IO_READ;
+	f->io.kind = (uint8_t)kind;
 	f->io.flags = 0;
 	f->io.buf = f->bounce;
 	f->io.buf_index = PL_IO_NO_BUFFER;
 	f->io.length = round_up_pow2(f->offset_bytes + f->length_bytes, f->disk->io_align) - from;
 	f->io.offset = file_offset(f->disk, f->at.file, from);
+}
+
+/* What is left of @f->io, of which a part is done. */
+static void go_on(struct frag *f, frag_step *then)
+{
+	uint64_t done = (uint64_t)f->io.res;
+	f->io.buf = (uint8_t *)f->io.buf + done;
+	f->io.offset += done;
+	f->io.length -= done;
 	frag_io(f, level_store(f->disk, f->at.level), then);
 }
 
-/* What the file does not have is zeros. */
-static bool read_failed(struct frag *f)
+/* Is all read? What the file does not have is zeros; else @then runs with the rest. */
+static bool is_read(struct frag *f, frag_step *then)
 {
 	if (f->io.res < 0) {
 		frag_finish(f, f->io.res);
-		return true;
+		return false;
 	}
-	memset((uint8_t *)f->bounce + f->io.res, 0, f->io.length - (uint64_t)f->io.res);
-	return false;
+	uint64_t got = (uint64_t)f->io.res;
+	if (got > 0 && got < f->io.length && f->io.offset + got < level_store(f->disk, f->at.level)->size_bytes) {
+		go_on(f, then);
+		return false;
+	}
+	memset((uint8_t *)f->io.buf + got, 0, f->io.length - got);
+	return true;
 }
 
 static uint8_t *guest_bytes(const struct frag *f)
@@ -50,7 +66,7 @@ static uint8_t *guest_bytes(const struct frag *f)
 
 static void bounced_read_done(struct frag *f)
 {
-	if (read_failed(f))
+	if (!is_read(f, bounced_read_done))
 		return;
 	memcpy(f->data, guest_bytes(f), f->length_bytes);
 	frag_finish(f, 0);
@@ -58,36 +74,57 @@ static void bounced_read_done(struct frag *f)
 
 void bounced_read(struct frag *f)
 {
-	if (bounce_get(f, bounced_read))
-		start_aligned_read(f, bounced_read_done);
+	f->active = true; /* also while it waits: the cluster must not become another's meanwhile (D4) */
+	if (!bounce_get(f, bounced_read))
+		return;
+	aim(f, PL_IO_READ);
+	frag_io(f, level_store(f->disk, f->at.level), bounced_read_done);
 }
 
 static void bounced_write_done(struct frag *f)
 {
-	bool whole = f->io.res >= 0 && (uint64_t)f->io.res == f->io.length;
+	if (f->io.res <= 0) {
+		frag_finish(f, f->io.res ? f->io.res : -EIO);
+		return;
+	}
 	f->disk->writes++;
+	if ((uint64_t)f->io.res < f->io.length) {
+		go_on(f, bounced_write_done);
+		return;
+	}
 	if (f->req->flags & PL_FUA)
 		req_state(f->req)->must_commit = true;
-	frag_finish(f, whole ? 0 : f->io.res < 0 ? f->io.res : -EIO);
+	frag_finish(f, 0);
 }
 
 static void bounced_write_overlay(struct frag *f)
 {
-	if (read_failed(f))
+	if (!is_read(f, bounced_write_overlay))
 		return;
-	memcpy(guest_bytes(f), f->data, f->length_bytes);
-	f->io.kind = PL_IO_WRITE;
+	if (f->data)
+		memcpy(guest_bytes(f), f->data, f->length_bytes);
+	else
+		memset(guest_bytes(f), 0, f->length_bytes);
+	aim(f, PL_IO_WRITE);
 	frag_io(f, f->disk->top->store, bounced_write_done);
 }
 
 static void bounced_write_start(struct frag *f)
 {
-	if (bounce_get(f, bounced_write_start))
-		start_aligned_read(f, bounced_write_overlay);
+	if (!bounce_get(f, bounced_write_start))
+		return;
+	aim(f, PL_IO_READ);
+	frag_io(f, f->disk->top->store, bounced_write_overlay);
+}
+
+static void bounced_write_alone(struct frag *f)
+{
+	if (gate_drain(f, bounced_write_alone))
+		bounced_write_start(f);
 }
 
 void bounced_write(struct frag *f)
 {
 	gate_open(f);
-	bounced_write_start(f);
+	bounced_write_alone(f);
 }

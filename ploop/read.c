@@ -27,6 +27,8 @@ static void extend(struct frag *f)
 	while (s->cursor_bytes < s->end_bytes && f->length_bytes < RUN_MAX_BYTES &&
 	       continues(f, (struct gclu){f->g.n + f->run})) {
 		uint32_t more = (uint32_t)MIN(s->end_bytes - s->cursor_bytes, d->cluster_bytes);
+		if (!is_aligned(more, d->io_align)) /* the end of it goes through a bounce buffer, on its own */
+			return;
 		f->run++;
 		f->length_bytes += more;
 		s->cursor_bytes += more;

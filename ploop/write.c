@@ -12,6 +12,8 @@ static void extend(struct frag *f)
 		if (e.level != d->top_level || e.file.n != f->at.file.n + f->run || gate_find(d, g))
 			return;
 		uint32_t more = (uint32_t)MIN(s->end_bytes - s->cursor_bytes, d->cluster_bytes);
+		if (!is_aligned(more, d->io_align)) /* the end of it goes through a bounce buffer, on its own */
+			return;
 		f->run++;
 		f->length_bytes += more;
 		s->cursor_bytes += more;
