@@ -115,8 +115,15 @@ static void pages_written(struct pl_io *io)
 {
 	struct pl_disk *d = ((struct commit_write *)io)->disk;
 	struct commit *c = &d->commit;
-	if (io->res < 0 || (uint64_t)io->res != io->length)
-		c->res = io->res < 0 ? io->res : -EIO;
+	if (io->res > 0 && (uint64_t)io->res < io->length) {
+		io->buf = (uint8_t *)io->buf + io->res;
+		io->offset += (uint64_t)io->res;
+		io->length -= (uint64_t)io->res;
+		store_submit(d->top->store, io);
+		return;
+	}
+	if (io->res <= 0)
+		c->res = io->res ? io->res : -EIO;
 	if (--c->writes_left > 0)
 		return;
 	if (c->res < 0)
@@ -212,6 +219,11 @@ static bool nothing_to_do(const struct pl_disk *d)
 
 void commit_wait(struct pl_disk *d, struct pl_req *req)
 {
+	if (d->failed) {
+		req->res = -EIO;
+		req_complete(req);
+		return;
+	}
 	if (d->readonly || nothing_to_do(d)) {
 		req_complete(req);
 		return;

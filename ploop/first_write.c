@@ -43,20 +43,29 @@ static void publish(struct frag *f)
 	frag_finish(f, 0);
 }
 
-/* The step after an operation on the new cluster: go on, or give the cluster back. */
-static bool failed(struct frag *f, uint64_t want)
+/* Is the operation on the new cluster done? Else the cluster is given back, or @then runs with the rest of a write. */
+static bool is_done(struct frag *f, frag_step *then)
 {
-	if (likely(f->io.res >= 0 && (uint64_t)f->io.res == want))
+	bool is_write = f->io.kind == PL_IO_WRITE;
+	if (unlikely(f->io.res < 0 || (is_write && f->io.res == 0))) {
+		give_up(f, f->io.res ? f->io.res : -EIO);
 		return false;
-	give_up(f, f->io.res < 0 ? f->io.res : -EIO);
-	return true;
+	}
+	uint64_t put = (uint64_t)f->io.res;
+	if (likely(!is_write || put == f->io.length))
+		return true;
+	f->io.buf = (uint8_t *)f->io.buf + put;
+	f->io.offset += put;
+	f->io.length -= put;
+	frag_io(f, f->disk->top->store, then);
+	return false;
 }
 
 /* ---- fill: guest bytes onto zeros */
 
 static void data_written(struct frag *f)
 {
-	if (!failed(f, f->io.length))
+	if (is_done(f, data_written))
 		publish(f);
 }
 
@@ -92,7 +101,7 @@ static void zeroed(struct frag *f)
 		cow_next_piece(f);
 		return;
 	}
-	if (failed(f, 0))
+	if (!is_done(f, zeroed))
 		return;
 	if (f->data)
 		write_guest_bytes(f);
@@ -120,9 +129,9 @@ static uint32_t piece_bytes(const struct frag *f)
 
 static void cow_piece_written(struct frag *f)
 {
-	if (failed(f, f->io.length))
+	if (!is_done(f, cow_piece_written))
 		return;
-	f->copied_bytes += (uint32_t)f->io.length;
+	f->copied_bytes += piece_bytes(f);
 	if (f->copied_bytes < f->disk->cluster_bytes)
 		cow_next_piece(f);
 	else
@@ -233,6 +242,8 @@ void first_write_start(struct frag *f)
 	struct pl_disk *d = f->disk;
 	bool zeros = !f->data || is_zero(f->data, f->length_bytes);
 	if (f->at.level == MAP_HOLE && zeros && !(f->req->flags & PL_NO_HOLE)) {
+		if (f->req->flags & PL_FUA && pending_has(d->pending, f->g))
+			req_state(f->req)->must_commit = true; /* that it is a hole may not be durable yet */
 		frag_finish(f, 0);
 		return;
 	}
