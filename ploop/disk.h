@@ -33,6 +33,7 @@
 #define BOUNCE_COUNT 4u
 #define BOUNCE_BYTES (1u << 20)
 #define RUN_MAX_BYTES (32u << 20) /* a fragment takes no further cluster beyond it */
+#define FREED_MAX 512u            /* unmapped clusters that wait for a round before one is demanded */
 #define PARK_RETRY_NS (1 * NS_PER_S)
 
 struct frag;
@@ -121,7 +122,7 @@ struct pl_disk {
 	struct frag *free_frags; /* by gate_next */
 	struct queue starved;    /* requests that wait for a fragment */
 	struct queue woken;      /* fragments whose wait is over */
-	struct queue slot_waiters; /* fragments that wait for a pending slot */
+	struct queue slot_waiters; /* fragments that wait for the end of a round: a pending slot, a free cluster */
 	struct queue bounce_waiters;
 	struct queue drain_waiters; /* gate holders that wait for I/O on their cluster to end */
 	struct queue parked;        /* fragments whose write found no space (D8) */

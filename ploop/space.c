@@ -99,6 +99,12 @@ int space_take(struct frag *f, frag_step *then)
 		return r;
 	}
 	int r = alloc_take(&d->alloc, &f->new_file, &f->reused);
+	bool round_frees = d->freed.count > 0 || d->freed_round.count > 0;
+	if (r == -ENOSPC && round_frees && !d->failed) {
+		frag_wait(f, &d->slot_waiters, then); /* woken by the round */
+		commit_demand(d);
+		return -EAGAIN;
+	}
 	if (r != -EAGAIN)
 		return r;
 	frag_wait(f, &s->waiters, then);

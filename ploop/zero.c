@@ -13,6 +13,8 @@
 
 #include "ploop/disk.h"
 
+static void zero_place(struct frag *f);
+
 static bool is_discard(const struct frag *f)
 {
 	return f->req->op == PL_DISCARD;
@@ -22,27 +24,48 @@ static bool is_discard(const struct frag *f)
 
 static void zeros_written(struct frag *f)
 {
-	if (f->io.res < 0 || (uint64_t)f->io.res != f->io.length) {
-		frag_finish(f, f->io.res < 0 ? f->io.res : -EIO);
+	if (f->io.res <= 0) {
+		frag_finish(f, f->io.res ? f->io.res : -EIO);
 		return;
 	}
 	f->disk->writes++;
-	f->copied_bytes += (uint32_t)f->io.length;
+	f->copied_bytes += (uint32_t)f->io.res;
 	if (f->copied_bytes == f->length_bytes) {
 		frag_finish(f, 0);
 		return;
 	}
-	f->io.offset += f->io.length;
+	f->io.offset += (uint64_t)f->io.res;
 	f->io.length = MIN(f->length_bytes - f->copied_bytes, BOUNCE_BYTES);
 	frag_io(f, f->disk->top->store, zeros_written);
+}
+
+/* In pieces that direct I/O does not take. */
+static void write_unaligned_zeros(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	struct frag *holder = gate_find(d, f->g);
+	f->active = false; /* the holder may wait for us */
+	if (holder) {
+		frag_wait(f, &holder->gate_waiters, write_unaligned_zeros);
+		return;
+	}
+	f->at = map_get(&d->map, f->g);
+	if (f->at.level == d->top_level)
+		bounced_write(f);
+	else
+		zero_place(f); /* unmapped meanwhile */
 }
 
 /* Where the file system can neither punch nor zero. */
 static void write_zeros(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
-	if (f->req->flags & PL_FAST_ZERO || !is_io_aligned(f)) {
+	if (f->req->flags & PL_FAST_ZERO) {
 		frag_finish(f, -EOPNOTSUPP);
+		return;
+	}
+	if (!is_io_aligned(f)) {
+		write_unaligned_zeros(f);
 		return;
 	}
 	if (!f->bounce && !bounce_get(f, write_zeros))
@@ -99,7 +122,10 @@ static void punched(struct frag *f)
 	file_list_add(&d->freed, f->at.file);
 	if (f->req->flags & PL_FUA)
 		req_state(f->req)->must_commit = true;
-	commit_schedule(d);
+	if (d->freed.count >= FREED_MAX) /* else the file grows while free space waits for its round */
+		commit_demand(d);
+	else
+		commit_schedule(d);
 	frag_finish(f, 0);
 }
 
