@@ -145,8 +145,10 @@ static int open_image(struct pl_disk *d, uint32_t i, const struct pl_image_ref *
 	int r = store_file_open(d->loop, &own, readonly, &d->images[i].store);
 	if (r < 0 || (options->flags & PL_OPEN_PEEK))
 		return r;
-	return lock_image(d->images[i].store->fd, readonly ? LOCK_READER : LOCK_WRITER,
-			  options->lock_wait_ms ? options->lock_wait_ms : LOCK_WAIT_MS, own.path);
+	r = lock_image(d->images[i].store->fd, readonly ? LOCK_READER : LOCK_WRITER,
+		       options->lock_wait_ms ? options->lock_wait_ms : LOCK_WAIT_MS, own.path);
+	/* D10: until a moment ago the owner before us may have grown or cut the file. */
+	return r < 0 ? r : store_file_measure(d->images[i].store);
 }
 
 int chain_open(struct pl_disk *d, const struct pl_chain_spec *spec, const struct pl_open_options *options)

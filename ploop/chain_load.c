@@ -118,6 +118,14 @@ static void count_used(struct alloc *a)
 		a->used_count += (uint32_t)__builtin_popcountll(a->used[w]);
 }
 
+/* What lies behind the last whole cluster is nobody's, and may be anything: it becomes a cluster that is free, so that
+ * it is zeroed before it is used (D4). */
+static int complete_last_cluster(struct store *store, uint32_t cluster_bytes)
+{
+	uint64_t whole = round_up_pow2(store->size_bytes, cluster_bytes);
+	return whole == store->size_bytes ? 0 : store->ops->set_size(store, whole);
+}
+
 int chain_load(struct pl_disk *d)
 {
 	bool allocates = !d->readonly && d->top->format == PL_FORMAT_PLOOP;
@@ -145,6 +153,8 @@ int chain_load(struct pl_disk *d)
 		else
 			r = load_ploop(&l, img);
 	}
+	if (r == 0 && allocates)
+		r = complete_last_cluster(d->top->store, d->cluster_bytes);
 	if (r == 0 && allocates) {
 		count_used(&d->alloc);
 		alloc_start(&d->alloc, (uint32_t)lay_file_clusters(&d->top->header, d->top->store->size_bytes));

@@ -37,6 +37,9 @@ struct store {
 /* Open the file of @ref. -errno with a sentence. */
 int store_file_open(struct pl_loop *loop, const struct pl_image_ref *ref, bool readonly, struct store **out);
 
+/* Look at the length of the file again: others may have changed it before it was locked. */
+int store_file_measure(struct store *store);
+
 static inline void store_submit(struct store *store, struct pl_io *io)
 {
 	store->ops->submit(store, io);

@@ -93,6 +93,15 @@ static int read_limits(struct store *store, bool direct)
 	return 0;
 }
 
+int store_file_measure(struct store *store)
+{
+	struct stat st;
+	if (fstat(store->fd, &st) < 0)
+		return pl_fail(-errno, "%s: cannot stat: %s", store->path, strerror(errno));
+	store->size_bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
 int store_file_open(struct pl_loop *loop, const struct pl_image_ref *ref, bool readonly, struct store **out)
 {
 	bool direct;
