@@ -54,15 +54,19 @@ int store_read(struct store *store, void *buf, uint64_t length, uint64_t offset)
 
 int store_write(struct store *store, const void *buf, uint64_t length, uint64_t offset)
 {
-	int32_t n = wait_for(store, (struct pl_io){.kind = PL_IO_WRITE,
-						   .buf = (void *)buf,
-						   .length = length,
-						   .offset = offset});
-	if (n >= 0 && (uint64_t)n != length)
-		n = -EIO;
-	if (n < 0)
-		return pl_fail(n, "%s: cannot write %llu bytes at %llu: %s", store->path, (unsigned long long)length,
-			       (unsigned long long)offset, strerror(-n));
+	for (uint64_t done = 0; done < length;) {
+		int32_t n = wait_for(store, (struct pl_io){.kind = PL_IO_WRITE,
+							   .buf = (char *)buf + done,
+							   .length = length - done,
+							   .offset = offset + done});
+		if (n <= 0) {
+			n = n ? n : -EIO;
+			return pl_fail(n, "%s: cannot write %llu bytes at %llu: %s", store->path,
+				       (unsigned long long)(length - done), (unsigned long long)(offset + done),
+				       strerror(-n));
+		}
+		done += (uint64_t)n;
+	}
 	return 0;
 }
 
