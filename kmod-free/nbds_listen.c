@@ -60,8 +60,7 @@ int nbds_socket_unix(const char *path, struct nbds_listener *listener)
 		return r;
 
 	autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	autofree char *copy = strdup(path);
-	if (fd < 0 || !copy)
+	if (fd < 0)
 		return pl_fail(-errno, "socket: %s", strerror(errno));
 	fchmod(fd, 0600); /* the mode bind() gives */
 	unlink(name);
@@ -73,7 +72,7 @@ int nbds_socket_unix(const char *path, struct nbds_listener *listener)
 		unlink(name);
 		return r;
 	}
-	listener->path = mem_steal(&copy);
+	listener->path = realpath(path, NULL); /* a daemon changes its folder */
 	listener->dev = st.st_dev;
 	listener->ino = st.st_ino;
 	listener->fd = fd_steal(&fd);

@@ -36,7 +36,8 @@ struct service {
 	struct pl_disk *disk;
 	struct pl_server *server;
 	struct fuse_export *fuse;
-	bool background, wrote_pid, stopping, drained, signal_armed;
+	bool background, stopping, drained, signal_armed;
+	char *pid_path; /* to remove at the end */
 	int signal_fd;
 	struct pl_io signal_io;
 	struct signalfd_siginfo signal;
@@ -234,7 +235,8 @@ static int start(struct service *s)
 		r = daemon_write_pid(s->options->pid_file);
 	if (r < 0)
 		return r;
-	s->wrote_pid = s->options->pid_file != NULL;
+	if (s->options->pid_file)
+		s->pid_path = realpath(s->options->pid_file, NULL); /* a daemon changes its folder */
 	await_signal(s);
 	return 0;
 }
@@ -283,8 +285,9 @@ static int finish(struct service *s)
 	}
 	if (s->loop)
 		end_loop(s);
-	if (s->wrote_pid)
-		unlink(s->options->pid_file);
+	if (s->pid_path)
+		unlink(s->pid_path);
+	free(s->pid_path);
 	return r;
 }
 

@@ -111,12 +111,9 @@ static int psk_find_session(SSL *ssl, const unsigned char *identity, size_t byte
 
 static int use_psk(struct tls_context *context, const char *path)
 {
-	autofree char *copy = strdup(path);
-	if (!copy)
-		return pl_fail(-ENOMEM, "no memory for TLS");
-	if (access(path, R_OK) < 0)
+	context->psk_file = realpath(path, NULL); /* it is read again later, from another folder */
+	if (!context->psk_file || access(path, R_OK) < 0)
 		return pl_fail(-errno, "%s: %s", path, strerror(errno));
-	context->psk_file = mem_steal(&copy);
 	SSL_CTX_set_psk_server_callback(context->ssl, psk_server);
 	SSL_CTX_set_psk_find_session_callback(context->ssl, psk_find_session);
 	/* Suites of TLS 1.2 that need a key and no certificate, and keep past traffic secret. */

@@ -25,8 +25,8 @@ run_mustfail 1 "$SERVER" "${IMAGE[@]}" --tcp localhost:0
 expect_line stderr 'insecure-tcp'
 check_image
 
-each "in the background"
-run_check "$SERVER" "${IMAGE[@]}" --socket "$PWD/socket" --pid-file "$PWD/pid" --daemonize
+each "in the background, with relative paths"
+run_check "$SERVER" "${IMAGE[@]}" --socket socket --pid-file pid --daemonize
 pid=$(cat pid)
 run_check nbdinfo "$URI"
 [ "$(stat -c %a socket)" = 600 ] || fail "the socket's mode is $(stat -c %a socket)"

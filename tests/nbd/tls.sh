@@ -71,6 +71,15 @@ expect_line server.log 'version=TLSv1.3'
 expect_line server.log 'version=TLSv1.2'
 stop_server
 
+each "a server in the background finds the keys that were named by a relative path"
+run_check "$SERVER" "${IMAGE[@]}" --socket socket --pid-file pid --tls-psk keys.psk --daemonize
+SERVER_PID=$(cat pid)
+run_check nbdinfo "$PSK"
+kill -TERM "$SERVER_PID"
+for _ in $(seq 100); do [ -e pid ] || break; sleep 0.1; done
+[ ! -e pid ] || fail "it lives on"
+SERVER_PID=
+
 each "TCP wants TLS"
 port=$(free_port)
 start_server --tcp "127.0.0.1:$port" --tls-x509 "$PWD/pki"
