@@ -46,14 +46,17 @@ list_fuzzers()
 
 list_tests()
 {
+	local file scripts=()
+	for file in tests/*/*.sh; do
+		[[ $file == tests/tidy/* || $file == tests/runner/* ]] || scripts+=("$file")
+	done
 	list_scripts "" release 60 tests/tidy/*.sh tests/runner/*.sh
 	list_programs "" release 120 tests/unit/*.c
 	list_programs "" release 600 tests/crash/*.c tests/nbd/*.c tests/threads/*.c
 	list_scripts "" release 120 tests/cli/*/test.sh
-	list_scripts "" release 300 tests/images/*.sh tests/nbd/*.sh tests/qemu/test-*.sh tests/mount/*.sh tests/crash/*.sh tests/demo/*.sh \
-		tests/install/*.sh
+	list_scripts "" release 300 "${scripts[@]}"
 	list_programs asan/ asan 600 tests/canary/asan_*.c tests/unit/*.c tests/crash/*.c tests/nbd/*.c tests/threads/*.c
-	list_scripts asan/ asan 120 tests/cli/*/test.sh tests/nbd/*.sh tests/images/*.sh
+	list_scripts asan/ asan 120 tests/cli/*/test.sh tests/nbd/*.sh tests/mount/*.sh
 	list_programs tsan/ tsan 600 tests/canary/tsan_*.c tests/threads/*.c
 	list_fuzzers
 }

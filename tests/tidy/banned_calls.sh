@@ -35,9 +35,9 @@ asctime         strftime
 ctime           strftime
 select          poll
 LIST
-# The library neither prints nor exits.
-if grep -nE '(^|[^a-zA-Z0-9_])(printf|puts|putchar|perror|exit|_exit)\(' -r layout crypt ploop snapshot --include='*.[ch]' |
-	grep -vE ':\s*(/\*|\*)'; then
+# The library neither prints nor exits; a program that lies beside it may.
+if grep -nE '(^|[^a-zA-Z0-9_])(printf|puts|putchar|perror|exit|_exit)\(' -r layout crypt ploop snapshot --include='*.[ch]' \
+	--exclude='*_main.c' | grep -vE ':\s*(/\*|\*)'; then
 	echo '  ^ the library never prints or exits: return pl_fail(), or log'
 	bad=1
 fi
