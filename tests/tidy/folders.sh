@@ -1,5 +1,5 @@
 #!/bin/bash
-# Every folder tells what it is: a README of one page; and no source lies about that no build reads.
+# Every folder tells what it is: a README of one page; no source lies about that no build reads, no test that never runs.
 set -euo pipefail
 cd "$SRC"
 bad=0
@@ -8,5 +8,11 @@ for folder in layout crypt ploop snapshot kmod-free cli tests bench; do
 done
 for source in layout/*.c crypt/*.c ploop/*.c snapshot/*.c kmod-free/*.c cli/*.c; do
 	[ ! -e "$source" ] || [ -e "$BUILD/obj/${source%.c}.o" ] || { echo "$source is not built" && bad=1; }
+done
+# The runner takes what is executable.
+for script in tests/*/*.sh tests/cli/*/test.sh; do
+	if [ ! -x "$script" ] && head -c 2 "$script" | grep -q '^#!'; then
+		echo "$script begins like a program, but is not executable: it never runs" && bad=1
+	fi
 done
 exit $bad
