@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define COPY_MAX_BYTES (4 * MIB)
 #define COPY_BUFFER_ALIGN 4096u
@@ -104,27 +106,68 @@ static uint64_t next_data(int fd, uint64_t from, uint64_t end)
 	return errno == ENXIO ? end : from; /* no SEEK_DATA here: read all */
 }
 
-/* Copy what is not zero from @fd to the disk at @to_bytes, in steps of a cluster, so that each is written once. */
-static int copy_data(int fd, uint64_t bytes, struct pl_disk *disk, uint64_t to_bytes, uint64_t step_bytes)
+/* What a walk over the new file system does with the pieces of it that are not zero. */
+struct walk {
+	int fd;
+	uint64_t bytes;
+	uint64_t cluster_bytes;
+	struct pl_disk *disk; /* copy them there, at @to_bytes; NULL: only count */
+	uint64_t to_bytes;
+	uint64_t clusters; /* that have data */
+	uint64_t counted;  /* 1 + the last cluster that was counted */
+};
+
+static int take_piece(struct walk *w, const void *piece, size_t length, uint64_t at)
 {
+	uint64_t cluster = at / w->cluster_bytes;
+	w->clusters += w->counted != cluster + 1;
+	w->counted = cluster + 1;
+	return w->disk ? pl_write(w->disk, piece, length, w->to_bytes + at, 0) : 0;
+}
+
+/* In steps of a cluster, so that each is written once. */
+static int walk_data(struct walk *w)
+{
+	uint64_t step = MIN(w->cluster_bytes, COPY_MAX_BYTES);
 	autofree void *buffer = NULL;
-	if (posix_memalign(&buffer, COPY_BUFFER_ALIGN, step_bytes) != 0)
-		return pl_fail(-ENOMEM, "no memory for a buffer of %llu bytes", (unsigned long long)step_bytes);
-	uint64_t at = 0;
-	while ((at = round_down_pow2(next_data(fd, at, bytes), step_bytes)) < bytes) {
-		size_t length = MIN(step_bytes, bytes - at);
+	if (posix_memalign(&buffer, COPY_BUFFER_ALIGN, step) != 0)
+		return pl_fail(-ENOMEM, "no memory for a buffer of %llu bytes", (unsigned long long)step);
+	for (uint64_t at = 0; at < w->bytes; at += step) {
+		at = round_down_pow2(next_data(w->fd, at, w->bytes), step);
+		if (at >= w->bytes)
+			break;
+		size_t length = MIN(step, w->bytes - at);
 		int r = interrupt_check();
 		if (r == 0)
-			r = read_full(fd, buffer, length, at);
+			r = read_full(w->fd, buffer, length, at);
 		if (r == 0 && !is_zero(buffer, length))
-			r = pl_write(disk, buffer, length, to_bytes + at, 0);
+			r = take_piece(w, buffer, length, at);
 		if (r < 0)
 			return r;
-		at += length;
-		console_progress("Writing the file system", at, bytes);
-		if (at == bytes)
-			break;
+		if (w->disk)
+			console_progress("Writing the file system", at + length, w->bytes);
 	}
+	return 0;
+}
+
+/* The engine waits for space rather than fail (D8). Here somebody waits for the answer: is there room for @bytes more in
+ * the image? A file that will grow takes the blocks behind its end, where the host can do that, so that nobody else does. */
+static int reserve(const char *path, uint64_t bytes, bool will_grow)
+{
+	autofd int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct stat st;
+	struct statvfs fs;
+	if (fd < 0 || fstat(fd, &st) < 0 || fstatvfs(fd, &fs) < 0)
+		return pl_fail(-errno, "%s: %s", path, strerror(errno));
+	uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize;
+	int err = EOPNOTSUPP;
+	if (will_grow)
+		err = fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, (off_t)bytes) < 0 ? errno : 0;
+	if (err == EOPNOTSUPP || err == ENOSYS)
+		err = bytes > room ? ENOSPC : 0;
+	if (err)
+		return pl_fail(-err, "%s: the file system needs %llu bytes, there are %llu: %s", path,
+			       (unsigned long long)bytes, (unsigned long long)room, strerror(err));
 	return 0;
 }
 
@@ -155,40 +198,60 @@ static int build_partition_table(uint64_t size_sectors, const struct lay_partiti
 
 /* What write_contents() puts into the open disk. */
 struct contents {
-	const struct fill_options *options;
-	struct lay_partition partition;
+	uint64_t size_sectors;
+	bool partition;
 	struct gpt_buffers gpt;
-	int fd; /* the file system */
+	struct walk filesystem;
 };
 
 /* In the order of the disk, so that the image is in order, too. */
 static int write_contents(struct pl_disk *disk, void *arg)
 {
-	const struct contents *c = arg;
-	const struct fill_options *o = c->options;
-	uint64_t secondary_at = o->size_sectors * SECTOR_BYTES - sizeof(c->gpt.secondary);
-	int r = o->partition ? pl_write(disk, c->gpt.primary, sizeof(c->gpt.primary), 0, 0) : 0;
+	struct contents *c = arg;
+	uint64_t secondary_at = c->size_sectors * SECTOR_BYTES - sizeof(c->gpt.secondary);
+	int r = c->partition ? pl_write(disk, c->gpt.primary, sizeof(c->gpt.primary), 0, 0) : 0;
+	c->filesystem.disk = disk;
 	if (r == 0)
-		r = copy_data(c->fd, c->partition.sectors * SECTOR_BYTES, disk,
-			      c->partition.first_sector * SECTOR_BYTES,
-			      MIN(o->cluster_sectors * (uint64_t)SECTOR_BYTES, COPY_MAX_BYTES));
-	if (r == 0 && o->partition)
+		r = walk_data(&c->filesystem);
+	if (r == 0 && c->partition)
 		r = pl_write(disk, c->gpt.secondary, sizeof(c->gpt.secondary), secondary_at, 0);
 	return r;
 }
 
+/* Space for every cluster that will be written, and for those of the partition table. */
+static int reserve_contents(const struct pl_chain_spec *chain, struct contents *c)
+{
+	int r = walk_data(&c->filesystem);
+	uint64_t bytes = (c->filesystem.clusters + 2) * c->filesystem.cluster_bytes;
+	const struct pl_image_ref *image = &chain->images[0];
+	struct stat st;
+	if (r == 0 && stat(image->path, &st) < 0)
+		r = pl_fail(-errno, "%s: %s", image->path, strerror(errno));
+	if (r < 0)
+		return r;
+	bool has_its_space = (uint64_t)st.st_blocks >= c->size_sectors; /* raw with zeros, or preallocated */
+	return has_its_space ? 0 : reserve(image->path, bytes, image->format == PL_FORMAT_PLOOP);
+}
+
 int fill_disk(const struct pl_chain_spec *chain, const struct fill_options *o)
 {
-	struct contents contents = {.options = o};
-	int r = place(o, &contents.partition) ? 0 : fill_check(o);
+	struct lay_partition part;
+	struct contents contents = {.size_sectors = o->size_sectors, .partition = o->partition};
+	int r = place(o, &part) ? 0 : fill_check(o);
 	if (r == 0 && o->partition)
-		r = build_partition_table(o->size_sectors, &contents.partition, &contents.gpt);
+		r = build_partition_table(o->size_sectors, &part, &contents.gpt);
 	if (r < 0)
 		return r;
 	autofd int fd = -1;
-	r = make_in_temporary(chain->images[0].path, contents.partition.sectors * SECTOR_BYTES, &o->filesystem, &fd);
+	r = make_in_temporary(chain->images[0].path, part.sectors * SECTOR_BYTES, &o->filesystem, &fd);
 	if (r < 0)
 		return r;
-	contents.fd = fd;
-	return with_disk(chain, 0, write_contents, &contents);
+	contents.filesystem = (struct walk){
+		.fd = fd,
+		.bytes = part.sectors * SECTOR_BYTES,
+		.to_bytes = part.first_sector * SECTOR_BYTES,
+		.cluster_bytes = o->cluster_sectors * (uint64_t)SECTOR_BYTES,
+	};
+	r = reserve_contents(chain, &contents);
+	return r < 0 ? r : with_disk(chain, 0, write_contents, &contents);
 }

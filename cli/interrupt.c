@@ -8,15 +8,16 @@
 
 static volatile sig_atomic_t seen;
 
-static void note(int signal)
+static void note(int number)
 {
-	seen = signal;
+	seen = number;
 }
 
 void interrupt_catch(void)
 {
 	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-	struct sigaction action = {.sa_handler = note}; /* no SA_RESTART: waiting ends */
+	/* No SA_RESTART: waiting ends. Once only: the second signal ends a process that does not come to look. */
+	struct sigaction action = {.sa_handler = note, .sa_flags = (int)SA_RESETHAND};
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
 		sigaction(signals[i], &action, NULL);
 }

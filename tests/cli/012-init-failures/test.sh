@@ -70,11 +70,13 @@ if [ -w /dev/full ] && [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
 		"$PLOOP" -v0 init -s 64M -t none -f preallocated full/root.hds; code=$?
 		[ -z "$(ls -A full)" ] || { ls -A full >&2; exit 99; }
 		exit $code'
-	# shellcheck disable=SC2016
-	run_mustfail 24 unshare -m sh -c 'mount -t tmpfs -o size=2M none full || exit 1
-		"$PLOOP" -v0 init -s 1G full/root.hds; code=$?
-		[ -z "$(ls -A full)" ] || { ls -A full >&2; exit 99; }
-		exit $code'
+	for room in 2M 6M 8M 12M; do
+		# shellcheck disable=SC2016
+		ROOM=$room run_mustfail 24 unshare -m sh -c 'mount -t tmpfs -o size=$ROOM none full || exit 1
+			timeout -s KILL 20 "$PLOOP" -v0 init -s 1G full/root.hds; code=$?
+			[ -z "$(ls -A full)" ] || { ls -A full >&2; exit 99; }
+			exit $code'
+	done
 fi
 
 each "interrupted"
