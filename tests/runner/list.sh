@@ -48,7 +48,7 @@ list_tests()
 {
 	local file scripts=()
 	for file in tests/*/*.sh; do
-		[[ $file == tests/tidy/* || $file == tests/runner/* ]] || scripts+=("$file")
+		[[ $file == tests/tidy/* || $file == tests/runner/* || $file == */lib.sh ]] || scripts+=("$file")
 	done
 	list_scripts "" release 60 tests/tidy/*.sh tests/runner/*.sh
 	list_programs "" release 120 tests/unit/*.c
