@@ -150,8 +150,9 @@ static int walk_data(struct walk *w)
 	return 0;
 }
 
-/* The engine waits for space rather than fail (D8). Here somebody waits for the answer: is there room for @bytes more in
- * the image? A file that will grow takes the blocks behind its end, where the host can do that, so that nobody else does. */
+/* The engine waits for space rather than fail (D8). Here somebody waits for the answer: is there room for @bytes more
+ * in the image? A file that will grow takes the blocks behind its end, where the host can do that, so that nobody
+ * else does. */
 static int reserve(const char *path, uint64_t bytes, bool will_grow)
 {
 	autofd int fd = open(path, O_RDWR | O_CLOEXEC);
