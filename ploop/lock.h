@@ -5,8 +5,8 @@
  *   100+p, 200+p    QEMU's protocol: "I use permission p" and "I do not share p", p: 0 read, 1 write, 3 resize.
  *                   libploop 9.x tests 200–204 of the base for a write lock.
  *
- * A reader of a file with several names (a sealed delta that clones share) takes none of 200–204, so that libploop can
- * work on the other bundles. Open file description locks: they live with the descriptor, not with the process. */
+ * A reader of a file with several names (a sealed delta that clones share) neither takes nor minds 200–204, so that
+ * libploop can work on the other bundles. Open file description locks: they live with the descriptor, not with the process. */
 #ifndef PLOOP_LOCK_H
 #define PLOOP_LOCK_H
 
