@@ -1,4 +1,6 @@
-/* The server process of a running disk, seen from those who start it and wait for it. */
+/* The server process of a running disk, seen from those who start it and wait for it.
+ *
+ * OWED: where systemd runs, a scope of its own, so that it outlives the cgroup of whoever typed mount. */
 #include "kmod-free/device.h"
 
 #include "base/cleanup.h"

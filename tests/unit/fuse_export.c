@@ -33,8 +33,9 @@ static void stop_loop(void *arg)
 	pl_loop_stop(loop);
 }
 
-static int serve(bool readonly, int ready_fd)
+static int serve(bool readonly, enum pl_backend backend, int ready_fd)
 {
+	struct pl_loop_options loop_options = {.size = sizeof(loop_options), .backend = backend};
 	struct pl_image_ref ref = {.path = image, .dir_fd = -1};
 	struct pl_chain_spec chain = {.size = sizeof(chain), .images = &ref, .count = 1};
 	struct pl_open_options open_options = {.size = sizeof(open_options), .flags = readonly ? PL_OPEN_READONLY : 0};
@@ -47,7 +48,7 @@ static int serve(bool readonly, int ready_fd)
 	};
 	struct pl_disk *disk;
 	struct fuse_export *export;
-	if (pl_loop_new(NULL, &loop) < 0 || pl_disk_open(loop, &chain, &open_options, &disk) < 0 ||
+	if (pl_loop_new(&loop_options, &loop) < 0 || pl_disk_open(loop, &chain, &open_options, &disk) < 0 ||
 	    fuse_export_start(loop, disk, &options, &export) < 0) {
 		fprintf(stderr, "server: %s\n", pl_error());
 		return 1;
@@ -60,7 +61,7 @@ static int serve(bool readonly, int ready_fd)
 	return r < 0;
 }
 
-static void start_server(bool readonly)
+static void start_server_on(enum pl_backend backend, bool readonly)
 {
 	int ends[2];
 	char byte;
@@ -68,11 +69,16 @@ static void start_server(bool readonly)
 	server = fork();
 	if (server == 0) {
 		close(ends[0]);
-		_exit(serve(readonly, ends[1]));
+		_exit(serve(readonly, backend, ends[1]));
 	}
 	close(ends[1]);
 	cr_assert(eq(int, (int)read(ends[0], &byte, 1), 1), "the server did not start");
 	close(ends[0]);
+}
+
+static void start_server(bool readonly)
+{
+	start_server_on(PL_BACKEND_AUTO, readonly);
 }
 
 /* It must close the disk and end well. */
@@ -136,23 +142,33 @@ Test(fuse_export, files_have_the_sizes_of_disk_and_partition)
 	kill(server, SIGKILL);
 }
 
-Test(fuse_export, written_bytes_read_back_after_a_remount)
+static void write_remount_read(enum pl_backend backend)
 {
 	static uint8_t wrote[MIB], got[MIB];
 	for (size_t i = 0; i < sizeof(wrote); i++)
 		wrote[i] = (uint8_t)(i * 31 + i / 4096);
-	start_server(false);
+	start_server_on(backend, false);
 	int part = open_file("part1", O_RDWR);
 	cr_assert(eq(sz, (size_t)pwrite(part, wrote, sizeof(wrote), 2 * MIB), sizeof(wrote)));
 	cr_assert(zero(int, fsync(part)));
 	close(part);
 	end_server();
-	start_server(true);
+	start_server_on(backend, true);
 	int disk = open_file("disk", O_RDONLY);
 	cr_assert(eq(sz, (size_t)pread(disk, got, sizeof(got), PART_OFFSET + 2 * MIB), sizeof(got)));
 	cr_assert(zero(int, memcmp(wrote, got, sizeof(got))));
 	close(disk);
 	end_server();
+}
+
+Test(fuse_export, written_bytes_read_back_after_a_remount)
+{
+	write_remount_read(PL_BACKEND_AUTO);
+}
+
+Test(fuse_export, works_without_io_uring)
+{
+	write_remount_read(PL_BACKEND_PLAIN);
 }
 
 Test(fuse_export, reads_end_at_the_end_of_the_file)
