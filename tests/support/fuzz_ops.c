@@ -1,0 +1,114 @@
+#include "tests/support/fuzz_ops.h"
+
+#include <stdio.h>
+
+#include "base/invariant.h"
+
+#define CLUSTERS 6u
+#define OPS_MAX 64u
+
+struct input {
+	const uint8_t *at, *end;
+};
+
+static uint32_t take(struct input *in)
+{
+	return in->at < in->end ? *in->at++ : 0;
+}
+
+static struct rig_shape take_shape(struct input *in)
+{
+	static const uint32_t aligns[] = {1, 512, 4096, 4096};
+	uint32_t a = take(in), b = take(in);
+	return (struct rig_shape){
+		.version = 1 + (a & 1),
+		.clusters = CLUSTERS,
+		.depth = 1 + (a >> 1) % 3,
+		.raw_base = a & 8,
+		.io_align = aligns[a >> 4 & 3],
+		.mem_align = aligns[a >> 4 & 3],
+		.no_punch = b & 1,
+		.no_zero_range = b & 2,
+		.no_allocate = b & 4,
+		.preallocated = b & 8,
+	};
+}
+
+/* Four bytes: what, turns of the loop in between, where, how long. */
+static bool take_op(struct rig *r, struct input *in)
+{
+	uint32_t what = take(in), turns = take(in), where = take(in), length = take(in);
+	enum pl_op op = what % 5;
+	uint32_t flags = what >> 5 & (PL_FUA | PL_NO_HOLE | PL_FAST_ZERO);
+	uint64_t first = (uint64_t)where * r->sectors / 256, count = 0;
+	if (turns & 0x80)
+		first = round_down_pow2(first, RIG_CLUSTER_SECTORS);
+	if (op != PL_FLUSH)
+		count = MIN(MIN(1 + (length & 0x80 ? (length & 3) * RIG_CLUSTER_SECTORS + RIG_CLUSTER_SECTORS - 1 : length),
+				RIG_MAX_SECTORS), r->sectors - first);
+	if (op == PL_READ || op == PL_FLUSH)
+		flags = 0;
+	if (op == PL_WRITE || op == PL_DISCARD)
+		flags &= PL_FUA;
+	if (!rig_submit(r, op, flags, op == PL_FLUSH ? 0 : first, count, what & 0x10 && op == PL_WRITE))
+		return false;
+	for (turns &= 7; turns > 0; turns--)
+		if (!rig_turn(r))
+			return false;
+	return true;
+}
+
+static bool live(struct rig *r, struct input *in)
+{
+	for (uint32_t i = 0; i < OPS_MAX && in->at < in->end && !r->top->powerless; i++)
+		if (!take_op(r, in))
+			break;
+	rig_drain(r);
+	return !r->why[0];
+}
+
+static bool look(struct rig *r, enum survivors what)
+{
+	struct rig *after = rig_clone(r, 1);
+	rig_replace_top(after, medium_after_crash(r->top, what, &after->random));
+	bool ok = rig_open(after) == 0;
+	if (!ok)
+		snprintf(r->why, sizeof(r->why), "open after power failure: %s", pl_error());
+	if (ok && !(ok = rig_judge(after, MODEL_POWER_FAILED)))
+		snprintf(r->why, sizeof(r->why), "%s", after->why);
+	if (after->disk)
+		rig_close(after);
+	if (ok && !(ok = rig_check_closed(after)))
+		snprintf(r->why, sizeof(r->why), "%s", after->why);
+	rig_free(after);
+	return ok;
+}
+
+const char *fuzz_ops(const uint8_t *data, size_t size, bool broken)
+{
+	static struct pl_loop *loop;
+	static char why[512];
+	struct input in = {data, data + size};
+	if (!loop)
+		invariant(pl_loop_new(NULL, &loop) == 0);
+	struct rig_shape shape = take_shape(&in);
+	uint64_t seed = take(&in), fails_at_op = take(&in);
+	struct rig *r = rig_new(loop, &shape, seed);
+	medium_start_journal(r->top, fails_at_op);
+	r->top->lies = broken;
+	bool ok = true;
+	if (rig_open(r) == 0) {
+		ok = live(r, &in);
+		invariant(r->busy == 0);
+		bool closed = rig_close(r) == 0;
+		if (ok && !r->top->powerless)
+			ok = closed && rig_check_closed(r);
+	} else {
+		ok = r->top->powerless;
+	}
+	if (ok && r->top->powerless)
+		ok = look(r, SURVIVES_NOTHING) && look(r, SURVIVES_ALL) && look(r, SURVIVES_SOME);
+	snprintf(why, sizeof(why), "%s", r->why[0] ? r->why : "it could not be opened or closed");
+	rig_free(r);
+	return ok ? NULL : why;
+}
