@@ -161,9 +161,10 @@ static int check_chain(const struct check_args *args, const struct pl_chain_spec
 		bool readonly = args->ro || i + 1 < chain->count;
 		uint32_t mode = readonly ? PL_CHECK_READONLY : PL_CHECK_DROP_IN_USE;
 		int code = check_image(args, &chain->images[i], flags | mode, chain->cluster_sectors, out);
-		if (code == EXIT_PLOOPINUSE && readonly && !args->ro) /* a crash left its marker: that alone is written */
-			code = check_image(args, &chain->images[i], flags | PL_CHECK_DROP_IN_USE, chain->cluster_sectors,
-					   out);
+		if (code == EXIT_PLOOPINUSE && readonly && !args->ro) { /* a crash left its marker: that goes */
+			mode = PL_CHECK_DROP_IN_USE;
+			code = check_image(args, &chain->images[i], flags | mode, chain->cluster_sectors, out);
+		}
 		if (code != 0) {
 			console_warn("%s : irrecoverable errors (%s)", chain->images[i].path, readonly ? "ro" : "rw");
 			return code;

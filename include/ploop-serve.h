@@ -108,10 +108,11 @@ struct pl_device {
 	bool alive;         /* the server runs; else requests fail with EIO until it is unmounted */
 	uint64_t dev, partition_dev; /* dev_t of the two nodes */
 	/* the library's */
-	uint64_t server_pid, server_start; /* start time in ticks after boot: with the pid it names one process for ever */
+	uint64_t server_pid, server_start; /* start: ticks after boot; the two name one process for ever */
 	uint64_t backing;                  /* the transport's */
 };
 
+/* NULL is fine. */
 PL_API void pl_device_free(struct pl_device *device);
 
 struct pl_attach_options {
@@ -132,7 +133,7 @@ PL_API int pl_device_attach(const struct pl_attach_options *options, struct pl_d
 PL_API int pl_device_add_partition(struct pl_device *device, uint64_t offset_bytes, uint64_t length_bytes);
 
 /* Remove the block device, let the server close the disk and wait for both. -EBUSY after @timeout_ms: who holds it is
- * in the sentence; it can be called again. -EIO: the server died or could not close, so the image stays marked in use. */
+ * in the sentence; it can be called again. -EIO: the server died or could not close, the image stays marked in use. */
 PL_API int pl_device_detach(struct pl_device *device, uint32_t timeout_ms);
 
 /* All of them, by name. What dead servers left and nobody has mounted is cleaned up on the way. */

@@ -45,6 +45,7 @@ PL_API int pl_fail(int err, const char *fmt, ...) PL_PRINTF(2, 3);
 /* Put "context: " in front of the sentence on its way up and return @err. */
 PL_API int pl_wrap(int err, const char *fmt, ...) PL_PRINTF(2, 3);
 
+/* Forget the sentence: pl_error() is "" again. */
 PL_API void pl_error_clear(void);
 
 enum pl_log_level { PL_LOG_ERROR, PL_LOG_WARN, PL_LOG_INFO, PL_LOG_DEBUG };
@@ -69,7 +70,8 @@ struct pl_loop_options {
 	uint32_t depth;          /* operations in flight; default 512 */
 };
 
-/* -ENOMEM; with PL_BACKEND_URING the errno of io_uring_setup. */
+/* Make a loop for the calling thread. @options may be NULL. -ENOMEM; with PL_BACKEND_URING the errno of
+ * io_uring_setup(2). */
 PL_API int pl_loop_new(const struct pl_loop_options *options, struct pl_loop **out);
 /* Nothing may be in flight. */
 PL_API void pl_loop_free(struct pl_loop *loop);
@@ -104,6 +106,7 @@ struct pl_io {
 	uint64_t offset;
 };
 
+/* Start @io. Accepted on return; the kernel sees it at the end of the turn or at a pl_loop_kick(). */
 PL_API void pl_loop_submit(struct pl_loop *loop, struct pl_io *io);
 /* Complete @io with @res from the loop, soon: for those who implement an operation without the kernel. */
 PL_API void pl_loop_complete(struct pl_loop *loop, struct pl_io *io, int32_t res);
@@ -333,7 +336,8 @@ PL_API void pl_submit(struct pl_disk *disk, struct pl_req *req);
 
 /* The same, waiting: each turns the loop until its request is done. */
 PL_API int pl_read(struct pl_disk *disk, void *buf, uint64_t length_bytes, uint64_t offset_bytes);
-PL_API int pl_write(struct pl_disk *disk, const void *buf, uint64_t length_bytes, uint64_t offset_bytes, uint32_t flags);
+PL_API int pl_write(struct pl_disk *disk, const void *buf, uint64_t length_bytes, uint64_t offset_bytes,
+		    uint32_t flags);
 PL_API int pl_flush(struct pl_disk *disk);
 PL_API int pl_discard(struct pl_disk *disk, uint64_t length_bytes, uint64_t offset_bytes);
 PL_API int pl_write_zeroes(struct pl_disk *disk, uint64_t length_bytes, uint64_t offset_bytes, uint32_t flags);
@@ -353,8 +357,8 @@ PL_API size_t pl_map(const struct pl_disk *disk, uint64_t offset_bytes, uint64_t
  * and those that wait try once more. Before pl_disk_close() when requests are still out. */
 PL_API void pl_disk_stop_waiting(struct pl_disk *disk);
 
-/* Print the counters and recent events of a disk, one line each. A disk opened with PL_OPEN_PEEK tells the events of the
- * server that has it, or had it and died. */
+/* Print the counters and recent events of a disk, one line each. A disk opened with PL_OPEN_PEEK tells the events of
+ * the server that has it, or had it and died. */
 PL_API void pl_disk_dump(const struct pl_disk *disk, void (*line)(void *arg, const char *text), void *arg);
 
 /* Directory for sockets and state of this user's servers, created 0700: /run/ploop, $XDG_RUNTIME_DIR/ploop or

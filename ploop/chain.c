@@ -62,7 +62,8 @@ static int set_geometry(struct pl_disk *d, const struct pl_chain_spec *spec)
 		size_sectors = top->store->size_bytes / SECTOR_BYTES;
 	}
 	if (!lay_cluster_is_valid((uint32_t)cluster_sectors))
-		return pl_fail(-EINVAL, "%s: a raw image needs a cluster size that is a power of two, 64 to 131072 sectors, not %llu",
+		return pl_fail(-EINVAL,
+			       "%s: a raw image needs a cluster size, a power of two of 64 to 131072 sectors, not %llu",
 			       top->store->path, (unsigned long long)cluster_sectors);
 	if (spec->cluster_sectors && spec->cluster_sectors != cluster_sectors)
 		return pl_fail(-EINVAL, "%s has clusters of %llu sectors, the descriptor says %u", top->store->path,
@@ -134,6 +135,13 @@ static int prepare(struct pl_disk *d, const struct pl_chain_spec *spec)
 	return 0;
 }
 
+/* A lock does not tell who has it, but a server's holder does. */
+static int name_owner(struct store *store, int r)
+{
+	uint32_t pid = survive_server_pid(store);
+	return pid == 0 ? r : pl_fail(r, "%s is in use by process %u (ploop-server)", store->path, pid);
+}
+
 static int open_image(struct pl_disk *d, uint32_t i, const struct pl_image_ref *ref,
 		      const struct pl_open_options *options)
 {
@@ -147,6 +155,8 @@ static int open_image(struct pl_disk *d, uint32_t i, const struct pl_image_ref *
 		return r;
 	r = lock_image(d->images[i].store->fd, readonly ? LOCK_READER : LOCK_WRITER,
 		       options->lock_wait_ms ? options->lock_wait_ms : LOCK_WAIT_MS, own.path);
+	if (r == -EBUSY)
+		return name_owner(d->images[i].store, r);
 	/* D10: until a moment ago the owner before us may have grown or cut the file. */
 	return r < 0 ? r : store_file_measure(d->images[i].store);
 }

@@ -1,7 +1,7 @@
 /* Opening and closing a disk.
  *
  *   open   files, locks -> headers -> BATs -> [holder's table] -> [what a crash left is made durable] -> marked in use
- *   close  requests drained -> rounds until nothing is pending -> file cut, extension written -> marked closed -> holder goes -> unlocked
+ *   close  requests drained -> last round -> file cut, extension written -> marked closed -> holder goes -> unlocked
  *
  *   crash after…            leaves                                the next open
  *   marked in use           a marked image, BAT as before         checks the BAT, syncs before it reuses anything

@@ -1,5 +1,4 @@
-/* The memory that outlives a server (D2), seen from the disk: what a dead one left is taken over, and the holder of ours
- * is watched. */
+/* The memory that outlives a server (D2), seen from the disk: taking over what a dead one left, watching our holder. */
 #include <poll.h>
 
 #include "ploop/disk_survive.h"
@@ -91,8 +90,9 @@ int attach_pending(struct pl_disk *d, const struct pl_open_options *options)
 {
 	struct store *top = d->top->store;
 	uint32_t cluster_sectors = d->cluster_bytes / SECTOR_BYTES;
+	const char *program = options->holder_program;
 	int r = d->readonly ? survive_peek(top, d->map.clusters, cluster_sectors, &d->survive)
-			    : survive_attach(top, d->map.clusters, cluster_sectors, options->holder_program, &d->survive);
+			    : survive_attach(top, d->map.clusters, cluster_sectors, program, &d->survive);
 	if (r < 0)
 		return r;
 	if (d->survive.inherited && d->top->header.in_use != LAY_IN_USE) {

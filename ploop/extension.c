@@ -53,7 +53,8 @@ static int load_feature(struct pl_disk *d, struct extension *e, const struct lay
 			enum lay_finding_id *id, struct lay_fault *fault)
 {
 	if (lay_feature_use(feature) == LAY_USE_FORBIDS_WRITING)
-		return pl_fail(-EOPNOTSUPP, "%s: its extension has the unknown feature %#llx that forbids writing; open it read-only",
+		return pl_fail(-EOPNOTSUPP,
+			       "%s: its extension has the unknown feature %#llx, which forbids writing",
 			       d->top->store->path, (unsigned long long)feature->magic);
 	if (feature->magic != LAY_FEATURE_DIRTY_BITMAP || e->bits)
 		return 0;

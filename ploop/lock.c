@@ -47,39 +47,44 @@ static int must_be_free(int fd, off_t byte)
 	return l.l_type == F_UNLCK ? 0 : -EBUSY;
 }
 
-static int lock_once(int fd, enum lock_mode mode, bool is_shared_file, const char **why)
-{
-	static const off_t writer_takes[] = {
-		BYTE_USES + PERM_READ,       BYTE_USES + PERM_WRITE,      BYTE_USES + PERM_RESIZE,
-		BYTE_UNSHARED + PERM_WRITE,  BYTE_UNSHARED + PERM_RESIZE,
-	};
-	static const off_t reader_takes[] = {
-		BYTE_USES + PERM_READ,
-		BYTE_UNSHARED + PERM_WRITE,
-		BYTE_UNSHARED + PERM_RESIZE,
-	};
-	static const off_t writer_tests[] = {
-		BYTE_UNSHARED + PERM_READ, BYTE_UNSHARED + PERM_WRITE, BYTE_UNSHARED + PERM_RESIZE,
-		BYTE_USES + PERM_WRITE,    BYTE_USES + PERM_RESIZE,
-	};
-	static const off_t reader_tests[] = {
-		BYTE_USES + PERM_WRITE,
-		BYTE_USES + PERM_RESIZE,
-		BYTE_UNSHARED + PERM_READ, /* not of a shared file: libploop works on another bundle of it */
-	};
-	bool writer = mode == LOCK_WRITER;
-	const off_t *takes = writer ? writer_takes : reader_takes;
-	size_t take_count = writer ? ARRAY_LEN(writer_takes) : is_shared_file ? 1 : ARRAY_LEN(reader_takes);
-	const off_t *tests = writer ? writer_tests : reader_tests;
-	size_t test_count = writer ? ARRAY_LEN(writer_tests) : ARRAY_LEN(reader_tests) - is_shared_file;
+struct protocol {
+	short ours;      /* lock type on BYTE_OURS */
+	const char *why; /* that one cannot be had */
+	off_t takes[6];  /* shared; 0 ends the list */
+	off_t tests[6];  /* nobody may have these */
+};
 
-	*why = writer ? "another ploop process has it open" : "another ploop process writes it";
-	int r = take(fd, writer ? F_WRLCK : F_RDLCK, BYTE_OURS);
-	*why = "QEMU or libploop has it open";
-	for (size_t i = 0; r == 0 && i < take_count; i++)
-		r = take(fd, F_RDLCK, takes[i]);
-	for (size_t i = 0; r == 0 && i < test_count; i++)
-		r = must_be_free(fd, tests[i]);
+static const struct protocol writer = {
+	.ours = F_WRLCK,
+	.why = "another ploop process has it open",
+	.takes = {BYTE_USES + PERM_READ, BYTE_USES + PERM_WRITE, BYTE_USES + PERM_RESIZE, BYTE_UNSHARED + PERM_WRITE,
+		  BYTE_UNSHARED + PERM_RESIZE},
+	.tests = {BYTE_UNSHARED + PERM_READ, BYTE_UNSHARED + PERM_WRITE, BYTE_UNSHARED + PERM_RESIZE,
+		  BYTE_USES + PERM_WRITE, BYTE_USES + PERM_RESIZE},
+};
+static const struct protocol reader = {
+	.ours = F_RDLCK,
+	.why = "another ploop process writes it",
+	.takes = {BYTE_USES + PERM_READ, BYTE_UNSHARED + PERM_WRITE, BYTE_UNSHARED + PERM_RESIZE},
+	.tests = {BYTE_UNSHARED + PERM_READ, BYTE_USES + PERM_WRITE, BYTE_USES + PERM_RESIZE},
+};
+static const struct protocol reader_of_shared_file = {
+	.ours = F_RDLCK,
+	.why = "another ploop process writes it",
+	.takes = {BYTE_USES + PERM_READ},
+	.tests = {BYTE_UNSHARED + PERM_READ, BYTE_USES + PERM_WRITE, BYTE_USES + PERM_RESIZE},
+};
+
+static int lock_once(int fd, const struct protocol *p, const char **why)
+{
+	*why = p->why;
+	int r = take(fd, p->ours, BYTE_OURS);
+	if (r == 0)
+		*why = "QEMU or libploop has it open";
+	for (size_t i = 0; r == 0 && p->takes[i]; i++)
+		r = take(fd, F_RDLCK, p->takes[i]);
+	for (size_t i = 0; r == 0 && p->tests[i]; i++)
+		r = must_be_free(fd, p->tests[i]);
 	if (r < 0)
 		drop_all(fd);
 	return r;
@@ -91,10 +96,11 @@ int lock_image(int fd, enum lock_mode mode, uint32_t wait_ms, const char *path)
 	if (fstat(fd, &st) < 0)
 		return pl_fail(-errno, "%s: cannot stat: %s", path, strerror(errno));
 
+	const struct protocol *p = mode == LOCK_WRITER ? &writer : st.st_nlink > 1 ? &reader_of_shared_file : &reader;
 	const char *why = NULL;
 	uint64_t give_up_ns = pl_now_ns() + wait_ms * NS_PER_MS;
 	int r;
-	while ((r = lock_once(fd, mode, st.st_nlink > 1, &why)) == -EBUSY && pl_now_ns() < give_up_ns)
+	while ((r = lock_once(fd, p, &why)) == -EBUSY && pl_now_ns() < give_up_ns)
 		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
 	if (r == -EBUSY)
 		return pl_fail(r, "%s is in use: %s", path, why);

@@ -6,7 +6,7 @@
  *                   libploop 9.x tests 200–204 of the base for a write lock.
  *
  * A reader of a file with several names (a sealed delta that clones share) neither takes nor minds 200–204, so that
- * libploop can work on the other bundles. Open file description locks: they live with the descriptor, not with the process. */
+ * libploop can work on the other bundles. All are open file description locks: they go with the descriptor. */
 #ifndef PLOOP_LOCK_H
 #define PLOOP_LOCK_H
 

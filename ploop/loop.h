@@ -21,8 +21,8 @@ struct loop_ops {
 	void (*submit)(struct pl_loop *loop, struct pl_io *io);
 	void (*cancel)(struct pl_loop *loop, struct pl_io *io);
 	void (*kick)(struct pl_loop *loop);
-	/* Hand over what was submitted, if @wait sleep until an event or @deadline_ns (monotonic), complete what is there
-	 * and set timers_due when the deadline has passed. Without @wait the deadline may be noticed a turn later. */
+	/* Hand over what was submitted, if @wait sleep until an event or @deadline_ns (monotonic), complete what is
+	 * there and set timers_due when the deadline has passed. Without @wait that may be noticed a turn later. */
 	int (*turn)(struct pl_loop *loop, bool wait, uint64_t deadline_ns);
 	/* Register a file or memory; returns an index or a negative errno (then go on without). */
 	int (*register_fd)(struct pl_loop *loop, int fd);

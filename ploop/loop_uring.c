@@ -16,8 +16,8 @@ struct loop_uring {
 	struct pl_loop loop; /* first */
 	struct io_uring ring;
 	bool has_files, has_buffers;
-	/* A deadline is an operation in the ring rather than an argument of every wait: no clock is read in between. One
-	 * that is armed too early fires for nothing, and the next is armed then. */
+	/* A deadline is an operation in the ring rather than an argument of every wait: no clock is read in between.
+	 * One that is armed too early fires for nothing, and the next is armed then. */
 	uint64_t armed_ns; /* 0: none */
 	struct __kernel_timespec armed_ts;
 	int files[FIXED_FILES]; /* -1: free */

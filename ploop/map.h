@@ -1,5 +1,5 @@
 /* The map of a chain, in memory: guest cluster → (level, file cluster). A lookup costs the same at any depth.
- * Five bytes and two bits a cluster; pages that were never written are never touched, so an empty disk costs nothing. */
+ * Five bytes and a bit per cluster; pages that were never written are never touched: an empty disk costs nothing. */
 #ifndef PLOOP_MAP_H
 #define PLOOP_MAP_H
 

@@ -212,7 +212,7 @@ void pending_event(struct pending_shm *shm, const char *what, uint64_t a, uint64
 {
 	struct pending_event *e = &shm->events[shm->event_next++ % PENDING_EVENTS];
 	e->time_ns = pl_now_ns();
-	strncpy(e->what, what, sizeof(e->what) - 1);
+	snprintf(e->what, sizeof(e->what), "%s", what);
 	e->a = a;
 	e->b = b;
 }

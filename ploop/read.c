@@ -46,7 +46,7 @@ static void read_done(struct frag *f)
 		frag_finish(f, 0);
 		return;
 	}
-	/* Short: the end of the file (a raw base that ends early, a sparse tail) reads as zeros, else the rest follows. */
+	/* Short: behind the end of the file (a raw base that ends early) are zeros, else the rest follows. */
 	struct store *store = level_store(f->disk, f->at.level);
 	f->io.buf = (uint8_t *)f->io.buf + got;
 	f->io.offset += got;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,6 +246,22 @@ int survive_peek(struct store *store, uint32_t guest_clusters, uint32_t cluster_
 		return 0;
 	int got = ask_holder(&address, store, HOLD_PEEK, guest_clusters, cluster_sectors, out);
 	return got < 0 ? got : 0;
+}
+
+uint32_t survive_server_pid(struct store *store)
+{
+	struct sockaddr_un address;
+	char request = HOLD_PEEK;
+	if (store->ino == 0 || socket_address(store, &address) < 0)
+		return 0;
+	autofd int conn = dial(&address);
+	autofd int memory = conn >= 0 && send(conn, &request, 1, MSG_NOSIGNAL) == 1 ? receive_fd(conn) : -1;
+	struct pending_shm *shm = memory >= 0 ? map_table(memory, false) : NULL;
+	if (!shm)
+		return 0;
+	uint32_t pid = shm->magic == PENDING_MAGIC ? shm->server_pid : 0;
+	munmap(shm, sizeof(*shm));
+	return pid != 0 && kill((pid_t)pid, 0) == 0 ? pid : 0;
 }
 
 void survive_forget(struct survive *s)

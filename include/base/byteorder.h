@@ -1,4 +1,4 @@
-/* Unaligned loads and stores in a fixed byte order: little-endian for images, big-endian for NBD and GUID text order. */
+/* Unaligned loads and stores in a fixed byte order: little-endian for images, big-endian for NBD and GUID text. */
 #ifndef PLOOP_BASE_BYTEORDER_H
 #define PLOOP_BASE_BYTEORDER_H
 
