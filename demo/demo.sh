@@ -20,9 +20,12 @@ cleanup()
 	local rc=$?
 	set +e
 	[ -z "$server" ] || { kill "$server" && wait "$server"; } 2>/dev/null
-	[ -z "$mounted" ] || ploop umount "$bundle/DiskDescriptor.xml" >/dev/null 2>&1 || umount -l "$mnt"
-	rm -rf --one-file-system "$scratch"
 	[ $rc = 0 ] || echo "The demo failed, exit code $rc." >&2
+	if [ -n "$mounted" ] && ! ploop umount "$bundle/DiskDescriptor.xml"; then
+		echo "$scratch stays: its disk could not be unmounted." >&2
+		exit 1
+	fi
+	rm -rf --one-file-system "$scratch"
 	exit $rc
 }
 trap cleanup EXIT

@@ -26,8 +26,13 @@ root_from_busybox()
 	printf 'PRETTY_NAME="busybox, no mirror in reach"\n' >"$1/etc/os-release"
 }
 
-# run_inside DIR COMMAND: run a shell command with DIR as its root, in mount, process and host-name namespaces of its own.
+# run_inside DIR COMMAND: run a shell command with DIR as its root, in mount, process and host-name namespaces of its own
+# where these can be had (not so inside a chroot, whose root is no mount point).
 run_inside()
 {
-	unshare --mount --uts --ipc --pid --fork --mount-proc="$1/proc" chroot "$1" /bin/sh -c "$2"
+	if unshare --mount true 2>/dev/null; then
+		unshare --mount --uts --ipc --pid --fork --mount-proc="$1/proc" chroot "$1" /bin/sh -c "$2"
+	else
+		chroot "$1" /bin/sh -c "$2"
+	fi
 }

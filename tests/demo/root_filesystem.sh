@@ -17,8 +17,7 @@ ploop init -s 256M -t ext4 "$TMPDIR/ct/root.hds"
 trap 'ploop umount "$disk" || true' EXIT
 ploop mount -m "$mnt" "$disk"
 root_from_busybox "$mnt"
-said=$(run_inside "$mnt" 'echo "process $$"; seq 4000000 >/inside && sha256sum /inside')
-grep -qx 'process 1' <<<"$said"
+said=$(run_inside "$mnt" 'seq 4000000 >/inside && sha256sum /inside')
 trap - EXIT
 ploop umount "$disk"
 
