@@ -72,7 +72,7 @@ static const struct protocol reader_of_shared_file = {
 	.ours = F_RDLCK,
 	.why = "another ploop process writes it",
 	.takes = {BYTE_USES + PERM_READ},
-	.tests = {BYTE_UNSHARED + PERM_READ, BYTE_USES + PERM_WRITE, BYTE_USES + PERM_RESIZE},
+	.tests = {BYTE_USES + PERM_WRITE, BYTE_USES + PERM_RESIZE}, /* libploop may work on another bundle of it */
 };
 
 static int lock_once(int fd, const struct protocol *p, const char **why)
