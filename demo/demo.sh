@@ -112,7 +112,7 @@ run qemu-img check -f parallels "$bundle/root.hds"
 
 chapter 'Served over NBD to whoever speaks it, without root'
 serve ct1/DiskDescriptor.xml
-run nbdinfo "$uri"
+run nbdinfo --no-content "$uri"
 run qemu-img info "$uri"
 run qemu-img convert -O qcow2 "$uri" "$scratch/copy.qcow2"
 run qemu-img compare "$uri" "$scratch/copy.qcow2"
