@@ -107,7 +107,7 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # ---- tests: a unit test links only the archives below the folder it tests
-UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c tests/crash/*.c tests/nbd/*.c tests/threads/*.c))
+UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c tests/crash/*.c tests/nbd/*.c tests/threads/*.c tests/kill/*.c))
 SUPPORT_OBJS := $(call objs,$(call srcs,tests/support) $(call srcs,tests/images))
 unit-tests: $(UNIT_TESTS) ## build the unit tests
 
@@ -161,6 +161,12 @@ fuzz: ## the fuzzers: FUZZ_SECONDS=3600 F=layout
 tidy: ## taste and architecture: who includes whom, exports, lengths, banned calls
 	@T='tidy/*' tests/run-tests
 
+crash: ## power failures at random: N=100000 of them, from a random seed or SEED=n
+	@SEED=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} CRASHES=$(or $(N),100000) T='crash/*' tests/run-tests
+
+kill: ## servers killed under their clients: N=50 rounds of each
+	@ROUNDS=$(or $(N),50) T='kill/*' tests/run-tests
+
 owed: ## the debts, as the sources state them
 	@grep -rn --include='*.[ch]' --include='*.sh' 'OWED:' $(SOURCE_DIRS) || echo 'No debts.'
 
@@ -206,4 +212,4 @@ help: ## this text
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 FORCE:
-.PHONY: FORCE all man unit-tests canaries fuzzers check asan tsan fuzz tidy owed bench demo deps install compile_commands clean help
+.PHONY: FORCE all man unit-tests canaries fuzzers check asan tsan fuzz tidy crash kill owed bench demo deps install compile_commands clean help

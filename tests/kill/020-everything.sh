@@ -1,0 +1,34 @@
+#!/bin/bash
+# Server and holder are killed at once: what was flushed is there, and the image is sound. ROUNDS=50 for more.
+# timeout: 300
+. "$(dirname "$0")/../nbd/server.sh"
+WRITER=$BUILD/tests/kill/writer
+
+# The holder of ./disk.hds, by the name of its socket.
+holder_pid()
+{
+	local pid socket
+	socket=hold-$(stat -c %d disk.hds | xargs printf '%x')-$(stat -c %i disk.hds)
+	for pid in $(pgrep -x ploop-holder); do
+		tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "/$socket " && echo "$pid"
+	done
+}
+
+make_image 64M
+for round in $(seq "${ROUNDS:-5}"); do
+	each "round $round"
+	start_server
+	"$WRITER" write "$URI" promises &
+	writer=$!
+	sleep "0.$((RANDOM % 9 + 1))"
+	holder=$(holder_pid)
+	[ -n "$holder" ] || fail "the server has no holder"
+	kill -STOP "$SERVER_PID" # it must not start another one
+	kill -KILL "$holder" "$SERVER_PID"
+	wait "$SERVER_PID" 2>/dev/null
+	run_check wait "$writer"
+	start_server
+	run_check "$WRITER" flushed "$URI" promises
+	stop_server
+	check_image
+done

@@ -1,0 +1,157 @@
+/* A client that knows what it was promised: it writes over NBD until the server dies, and later checks.
+ *
+ *   writer write URI LOG    random blocks, many in flight, a flush now and then; ends when the connection does
+ *   writer verify URI LOG   each block shows its last acknowledged version, or one that was submitted since
+ *   writer flushed URI LOG  … or, after the death of everything, its last flushed one or one since
+ *
+ * LOG is shared memory in a file: what it says survives the writer's death too. */
+#include <fcntl.h>
+#include <libnbd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "tests/support/model.h"
+#include "tests/support/prng.h"
+
+#define BLOCK_SECTORS 8u
+#define BLOCK_BYTES (BLOCK_SECTORS * SECTOR_BYTES)
+#define BLOCKS 16384u
+#define IN_FLIGHT 32u
+
+struct promise {
+	uint32_t submitted, acknowledged, flushed;
+};
+
+struct flight {
+	struct promise *p;
+	uint32_t version;
+	bool busy;
+	uint8_t data[BLOCK_BYTES];
+};
+
+static struct promise *promises;
+static struct flight flights[IN_FLIGHT];
+static struct nbd_handle *nbd;
+
+static int acknowledged(void *arg, int *error)
+{
+	struct flight *f = arg;
+	if (*error == 0)
+		f->p->acknowledged = f->version;
+	f->busy = false;
+	return 1;
+}
+
+static uint32_t flushing[BLOCKS];
+static bool flush_busy;
+
+static int flushed(void *arg, int *error)
+{
+	for (uint32_t b = 0; *error == 0 && b < BLOCKS; b++)
+		promises[b].flushed = flushing[b] > promises[b].flushed ? flushing[b] : promises[b].flushed;
+	flush_busy = false;
+	return 1;
+}
+
+/* Places that lie close, and places that lie far apart: clusters written once and often. */
+static bool submit(struct flight *f, struct prng *random)
+{
+	uint32_t block = prng_below(random, prng_percent(random, 50) ? 512 : BLOCKS);
+	struct promise *p = &promises[block];
+	if (p->submitted != p->acknowledged)
+		return true;
+	*f = (struct flight){.p = p, .version = p->submitted + 1, .busy = true};
+	model_fill(f->data, (uint64_t)block * BLOCK_SECTORS, BLOCK_SECTORS, f->version);
+	p->submitted = f->version;
+	return nbd_aio_pwrite(nbd, f->data, BLOCK_BYTES, (uint64_t)block * BLOCK_BYTES,
+			      (nbd_completion_callback){.callback = acknowledged, .user_data = f}, 0) >= 0;
+}
+
+static bool submit_flush(void)
+{
+	for (uint32_t b = 0; b < BLOCKS; b++)
+		flushing[b] = promises[b].acknowledged;
+	flush_busy = true;
+	return nbd_aio_flush(nbd, (nbd_completion_callback){.callback = flushed}, 0) >= 0;
+}
+
+static int run(struct prng *random)
+{
+	uint64_t writes = 0;
+	for (;;) {
+		for (uint32_t i = 0; i < IN_FLIGHT; i++) {
+			if (flights[i].busy)
+				continue;
+			if (!submit(&flights[i], random))
+				goto gone;
+			writes++;
+		}
+		if (!flush_busy && prng_percent(random, 2) && !submit_flush())
+			goto gone;
+		if (nbd_poll(nbd, -1) < 0)
+			goto gone;
+	}
+gone:
+	printf("%llu writes until: %s\n", (unsigned long long)writes, nbd_get_error());
+	return writes > 0 ? 0 : 1;
+}
+
+static uint32_t version_of(const uint8_t *data, uint32_t block, uint32_t from, uint32_t to)
+{
+	uint8_t want[BLOCK_BYTES];
+	for (uint32_t v = from; v <= to; v++) {
+		model_fill(want, (uint64_t)block * BLOCK_SECTORS, BLOCK_SECTORS, v);
+		if (memcmp(want, data, BLOCK_BYTES) == 0)
+			return v;
+	}
+	return UINT32_MAX;
+}
+
+static int verify(bool only_flushed)
+{
+	uint32_t wrong = 0, seen = 0;
+	for (uint32_t b = 0; b < BLOCKS; b++) {
+		uint8_t data[BLOCK_BYTES];
+		struct promise *p = &promises[b];
+		if (nbd_pread(nbd, data, BLOCK_BYTES, (uint64_t)b * BLOCK_BYTES, 0) < 0) {
+			fprintf(stderr, "block %u: %s\n", b, nbd_get_error());
+			return 1;
+		}
+		uint32_t from = only_flushed ? p->flushed : p->acknowledged;
+		uint32_t v = version_of(data, b, from, p->submitted);
+		if (v == UINT32_MAX && wrong++ < 10)
+			fprintf(stderr, "block %u: shows none of versions %u to %u\n", b, from, p->submitted);
+		seen += p->submitted > 0;
+		if (v != UINT32_MAX)
+			*p = (struct promise){v, v, v};
+	}
+	printf("%u blocks written, %u wrong\n", seen, wrong);
+	return wrong > 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 4)
+		return 2;
+	int fd = open(argv[3], O_RDWR | O_CREAT, 0600);
+	size_t bytes = BLOCKS * sizeof(*promises);
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
+		return 2;
+	promises = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	nbd = nbd_create();
+	if (promises == MAP_FAILED || !nbd || nbd_connect_uri(nbd, argv[2]) < 0) {
+		fprintf(stderr, "%s: %s\n", argv[2], nbd_get_error());
+		return 2;
+	}
+	struct prng random = {prng_seed((uint64_t)getpid())};
+	if (strcmp(argv[1], "write") == 0) {
+		printf("SEED=%llu\n", (unsigned long long)random.state);
+		return run(&random);
+	}
+	int r = verify(strcmp(argv[1], "flushed") == 0);
+	nbd_close(nbd);
+	return r;
+}
