@@ -64,7 +64,6 @@ struct conns {
 	struct pollfd at[1 + CONNS_MAX]; /* the listener first */
 	bool is_server[1 + CONNS_MAX];
 	nfds_t count;
-	const char *socket_path;
 };
 
 static void accept_one(struct conns *c)
@@ -101,20 +100,17 @@ static bool serve(struct conns *c, nfds_t i)
 		return true;
 	}
 	bool was_server = c->is_server[i];
-	if (n == 1 && request == HOLD_BYE && was_server) {
-		unlink(c->socket_path); /* while the server, which has the image locked, waits for us to go */
+	if (n == 1 && request == HOLD_BYE && was_server)
 		return false;
-	}
 	close(c->at[i].fd);
 	c->at[i] = c->at[--c->count];
 	c->is_server[i] = c->is_server[c->count];
-	/* Our socket's name stays when we go: the next server replaces it. A successor may be here already. */
 	return !was_server || has_server(c) || has_changes();
 }
 
-static void hold(const char *socket_path)
+static void hold(void)
 {
-	struct conns c = {.at = {{.fd = LISTEN_FD, .events = POLLIN}}, .count = 1, .socket_path = socket_path};
+	struct conns c = {.at = {{.fd = LISTEN_FD, .events = POLLIN}}, .count = 1};
 	for (;;) {
 		if (poll(c.at, c.count, -1) < 0)
 			continue;
@@ -145,6 +141,8 @@ int main(int argc, char **argv)
 		return 1;
 	detach();
 	prctl(PR_SET_NAME, "ploop-holder");
-	hold(argv[1]);
+	hold();
+	/* The name goes before we do: a successor that asks us meanwhile waits for our end, then makes a name of its own. */
+	unlink(argv[1]);
 	return 0;
 }
