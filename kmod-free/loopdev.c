@@ -31,29 +31,15 @@ static int open_loop(uint64_t number, int flags)
 	return fd < 0 ? pl_fail(-errno, "%s: %s", path, strerror(errno)) : fd;
 }
 
-/* One line of a file of sysfs; its newline goes. Negative errno when there is none. */
-static int read_sysfs(const char *path, char *text, size_t text_bytes)
-{
-	autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	ssize_t n = read(fd, text, text_bytes - 1);
-	if (n < 0)
-		return -errno;
-	text[n] = '\0';
-	text[strcspn(text, "\n")] = '\0';
-	return 0;
-}
-
 static int read_dev(const char *path, uint64_t *dev)
 {
-	char text[32];
+	char text[32] = "";
 	unsigned major_number, minor_number;
-	int r = read_sysfs(path, text, sizeof(text));
-	if (r == 0 && sscanf(text, "%u:%u", &major_number, &minor_number) != 2)
-		r = -EIO;
-	if (r < 0)
-		return pl_fail(r, "%s: %s", path, strerror(-r));
+	autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		return pl_fail(-errno, "%s: %s", path, strerror(errno));
+	if (sscanf(text, "%u:%u", &major_number, &minor_number) != 2)
+		return pl_fail(-EIO, "%s is not a device number: %s", path, text);
 	*dev = makedev(major_number, minor_number);
 	return 0;
 }
@@ -126,11 +112,13 @@ int loopdev_add_partition(uint64_t number, uint64_t offset_bytes, uint64_t lengt
 	return read_dev(path, dev);
 }
 
+/* By the name that it was given: the path in sysfs changes when the file's mount is detached from the tree. */
 static bool is_attached(uint64_t number, const char *file)
 {
-	char path[64], text[4096];
-	snprintf(path, sizeof(path), "/sys/block/loop%llu/loop/backing_file", (unsigned long long)number);
-	return read_sysfs(path, text, sizeof(text)) == 0 && strcmp(text, file) == 0;
+	struct loop_info64 info;
+	autofd int fd = open_loop(number, O_RDONLY);
+	return fd >= 0 && ioctl(fd, LOOP_GET_STATUS64, &info) == 0 &&
+	       strncmp((const char *)info.lo_file_name, file, sizeof(info.lo_file_name) - 1) == 0;
 }
 
 /* While others have the disk open, detaching only notes that it shall go with the last of them. */

@@ -98,3 +98,11 @@ rm c/root.hds
 run_mayfail ploop mount c
 [ "$RC" != 0 ] || fail "mounted nothing"
 expect_nothing_left
+
+each "somebody detached the mount below the loop device"
+run_check ploop mount a
+name=$(device_of a name)
+umount -l "/run/ploop/$name/fuse"
+run_check ploop umount a
+losetup -l | grep -q '/disk *1' && fail "a loop device is left"
+expect_nothing_left
