@@ -101,6 +101,12 @@ int pending_new(struct pending_shm *shm, uint32_t guest_clusters, struct pending
 		else
 			link_live(p, s);
 	}
+	if (p->page_count > PENDING_MAX_PAGES) {
+		pl_fail(-EUCLEAN, "a dead server's table has changes in %u pages of the BAT, more than the %u of a round",
+			p->page_count, PENDING_MAX_PAGES);
+		free(dirty);
+		return -EUCLEAN;
+	}
 	*out = mem_steal(&p);
 	return 0;
 }

@@ -51,7 +51,8 @@ struct pending {
 	uint8_t state[PENDING_SLOTS];          /* enum in pending.c */
 };
 
-/* @shm: fresh memory or what a dead server left (its slots stay and are live). -ENOMEM */
+/* @shm: fresh memory or what a dead server left (its slots stay and are live). -ENOMEM;
+ * -EUCLEAN: more than one round can write, which no server of ours leaves. */
 int pending_new(struct pending_shm *shm, uint32_t guest_clusters, struct pending **out);
 void pending_free(struct pending *p);
 
