@@ -1,6 +1,6 @@
-/* The thread backend carries the requests of a disk: two disks at once, each with its loop on a thread of its own, random
- * requests at queue depth 32, every read compared with what was written. Without Criterion, whose shared memory does not
- * go with ThreadSanitizer: this is what that tool watches. */
+/* The thread backend carries the requests of a disk: two disks at once, each with its loop on a thread of its own,
+ * random requests at queue depth 32, every read compared with what was written. Without Criterion, whose shared memory
+ * does not go with ThreadSanitizer: this is what that tool watches. */
 #include "base/invariant.h"
 #include "base/units.h"
 #include "ploop.h"
