@@ -58,6 +58,7 @@ static void on_drained(void *arg)
 static void drop_clients(struct service *s, const char *why)
 {
 	pl_log(PL_LOG_WARN, "serve", "%s: dropping %u connections", why, pl_server_connections(s->server));
+	pl_disk_stop_waiting(s->disk); /* D8: with no space on the host their writes would wait for ever */
 	pl_server_kill(s->server);
 }
 
