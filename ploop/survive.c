@@ -187,8 +187,10 @@ static int start_holder(const char *program, const struct sockaddr_un *address, 
 	if (listen_fd < 0)
 		return listen_fd;
 	int r = spawn_holder(program, address, listen_fd, s->memory_fd);
-	if (r < 0)
+	if (r < 0) {
+		unlink(address->sun_path);
 		return r;
+	}
 	autofd int conn = dial(address);
 	char request = HOLD_TAKE;
 	if (conn < 0 || send(conn, &request, 1, MSG_NOSIGNAL) != 1)
