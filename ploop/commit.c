@@ -111,6 +111,15 @@ static void sync_bat(struct pl_disk *d)
 	store_submit(d->top->store, &c->io);
 }
 
+/* D8: some file systems need space to overwrite. The round waits for it, and its requests with it. */
+static void park_round(struct pl_disk *d)
+{
+	disk_event(d, "no-space", 0, d->commit.page_count);
+	d->commit.parked = true;
+	if (!d->park_timer.deadline_ns)
+		pl_timer_start(d->loop, &d->park_timer, PARK_RETRY_NS);
+}
+
 static void pages_written(struct pl_io *io)
 {
 	struct pl_disk *d = ((struct commit_write *)io)->disk;
@@ -126,7 +135,9 @@ static void pages_written(struct pl_io *io)
 		c->res = io->res ? io->res : -EIO;
 	if (--c->writes_left > 0)
 		return;
-	if (c->res < 0)
+	if (is_no_space(c->res) && !d->no_waiting)
+		park_round(d);
+	else if (c->res < 0)
 		round_done(d, c->res);
 	else
 		sync_bat(d);
@@ -157,6 +168,14 @@ static void write_bat(struct pl_disk *d)
 		store_submit(d->top->store, &w->io);
 	}
 	c->writes_left--;
+}
+
+void commit_retry(struct pl_disk *d)
+{
+	if (!d->commit.parked)
+		return;
+	d->commit.parked = false;
+	write_bat(d);
 }
 
 static void data_synced(struct pl_io *io)

@@ -23,6 +23,7 @@ struct commit_write {
 struct commit {
 	enum commit_state state;
 	bool again; /* somebody asked while a round ran */
+	bool parked; /* the BAT pages found no space */
 	struct queue waiters; /* requests for the next round */
 	struct queue serving; /* requests of this round */
 	struct pl_io io;
@@ -43,6 +44,8 @@ void commit_fini(struct pl_disk *d);
 void commit_wait(struct pl_disk *d, struct pl_req *req);
 /* A round soon: slots are short. */
 void commit_demand(struct pl_disk *d);
+/* Try the BAT pages again that found no space. */
+void commit_retry(struct pl_disk *d);
 /* A round within a few seconds: there is something new. */
 void commit_schedule(struct pl_disk *d);
 

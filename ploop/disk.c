@@ -24,6 +24,7 @@ static void park_timer_fired(struct pl_timer *timer)
 	struct pl_disk *d = container_of(timer, struct pl_disk, park_timer);
 	frag_resume_parked(d);
 	space_retry(d);
+	commit_retry(d);
 }
 
 static bool is_busy(const struct pl_disk *d)

@@ -50,6 +50,7 @@ void pl_disk_stop_waiting(struct pl_disk *d)
 	d->no_waiting = true;
 	frag_resume_parked(d);
 	space_retry(d);
+	commit_retry(d);
 }
 
 void pl_disk_dump(const struct pl_disk *d, void (*line)(void *arg, const char *text), void *arg)

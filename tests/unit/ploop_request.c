@@ -263,6 +263,23 @@ Test(ploop_request, D8_write_waits_while_its_bytes_find_no_space)
 	runs_out_of_space(PL_IO_WRITE);
 }
 
+Test(ploop_request, D8_flush_waits_while_the_bat_finds_no_space)
+{
+	struct fault_plan plan = {.kinds = FAULT_KIND(PL_IO_WRITE), .error = -ENOSPC};
+	struct rig *r = rig_new(loop, &small, 1);
+	r->faults = &plan;
+	cr_assert(eq(int, rig_open(r), 0), "%s", pl_error());
+	cr_assert(rig_submit(r, PL_WRITE, 0, 0, 8, false) && rig_drain(r), "%s", r->why);
+	plan.from = 1;
+	plan.to = UINT64_MAX;
+	cr_assert(rig_submit(r, PL_FLUSH, 0, 0, 0, false));
+	for (int i = 0; i < 100; i++)
+		rig_turn(r);
+	cr_expect(eq(u32, r->busy, 1));
+	plan.to = 0;
+	close_rig(r);
+}
+
 /* ---- what else can go wrong */
 
 Test(ploop_request, operations_cut_short_are_completed)
