@@ -17,9 +17,9 @@
 #include "tests/support/prng.h"
 
 #define BLOCK_SECTORS 8u
-#define BLOCK_BYTES (BLOCK_SECTORS * SECTOR_BYTES)
-#define BLOCKS 16384u
-#define IN_FLIGHT 32u
+#define BLOCK_BYTES   (BLOCK_SECTORS * SECTOR_BYTES)
+#define BLOCKS	      16384u
+#define IN_FLIGHT     32u
 
 struct promise {
 	uint32_t submitted, acknowledged, flushed;

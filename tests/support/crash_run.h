@@ -5,10 +5,10 @@
 #include "tests/support/rig.h"
 
 struct crash_plan {
-	uint32_t ops;         /* requests of the run */
+	uint32_t ops;	      /* requests of the run */
 	uint64_t fails_at_op; /* 0: not at all; the run ends with a close */
 	uint32_t images;      /* how many of the possible outcomes are looked at */
-	uint32_t lives;       /* the run goes on with the last of them, and fails again, so often */
+	uint32_t lives;	      /* the run goes on with the last of them, and fails again, so often */
 	/* broken on purpose, for the test of the tests */
 	bool sync_lies, reuses_early;
 };

@@ -5,7 +5,7 @@
 #include "base/invariant.h"
 
 #define CLUSTERS 6u
-#define OPS_MAX 64u
+#define OPS_MAX	 64u
 
 struct input {
 	const uint8_t *at, *end;
@@ -44,8 +44,10 @@ static bool take_op(struct rig *r, struct input *in)
 	if (turns & 0x80)
 		first = round_down_pow2(first, RIG_CLUSTER_SECTORS);
 	if (op != PL_FLUSH)
-		count = MIN(MIN(1 + (length & 0x80 ? (length & 3) * RIG_CLUSTER_SECTORS + RIG_CLUSTER_SECTORS - 1 : length),
-				RIG_MAX_SECTORS), r->sectors - first);
+		count = MIN(
+			MIN(1 + (length & 0x80 ? (length & 3) * RIG_CLUSTER_SECTORS + RIG_CLUSTER_SECTORS - 1 : length),
+			    RIG_MAX_SECTORS),
+			r->sectors - first);
 	if (op == PL_READ || op == PL_FLUSH)
 		flags = 0;
 	if (op == PL_WRITE || op == PL_DISCARD)

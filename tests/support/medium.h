@@ -40,11 +40,12 @@ struct medium {
 	struct mem_file base; /* durable, without the records */
 	struct record *first, **last;
 	uint64_t stamp;
-	uint64_t ops;          /* changes and syncs submitted so far */
-	uint64_t fails_at_op;  /* the power fails when this one is submitted; 0: never */
+	uint64_t ops;	      /* changes and syncs submitted so far */
+	uint64_t fails_at_op; /* the power fails when this one is submitted; 0: never */
 	bool powerless;
 
-	/* a deliberately broken device, for the test of the tests: the sync that follows a write of data does nothing */
+	/* a deliberately broken device, for the test of the tests: the sync that follows a write of data does nothing
+	 */
 	bool lies;
 	uint64_t data_from; /* where data begins */
 	bool has_new_data;

@@ -7,7 +7,7 @@
 #include "base/invariant.h"
 #include "base/units.h"
 
-#define WORDS (SECTOR_BYTES / sizeof(uint64_t))
+#define WORDS	(SECTOR_BYTES / sizeof(uint64_t))
 #define FOREIGN UINT32_MAX
 
 /* ---- bytes */
@@ -153,7 +153,9 @@ static void explain(struct model *m, uint64_t sector, uint32_t id, uint64_t owne
 	for (uint32_t i = 0; i < m->of[sector].count && n > 0 && (size_t)n < sizeof(m->why); i++)
 		n += snprintf(m->why + n, sizeof(m->why) - (size_t)n, " %u(%u..%d%s)", m->of[sector].at[i].id,
 			      m->of[sector].at[i].submitted, (int)m->of[sector].at[i].completed,
-			      m->of[sector].at[i].fua ? " fua" : m->of[sector].at[i].weak ? " discarded" : "");
+			      m->of[sector].at[i].fua	 ? " fua"
+			      : m->of[sector].at[i].weak ? " discarded"
+							 : "");
 }
 
 static bool judge(struct model *m, const void *buf, uint64_t first, uint64_t count, uint32_t until, bool fua_counts,

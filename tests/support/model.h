@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MODEL_ZEROS 0u        /* the version that is all zeros */
+#define MODEL_ZEROS 0u /* the version that is all zeros */
 #define MODEL_NEVER UINT32_MAX
 
 struct version {
@@ -32,7 +32,7 @@ struct model {
 	struct versions *of;
 	uint32_t clock;
 	uint32_t flushed; /* what completed before is durable */
-	uint32_t reads;   /* under way */
+	uint32_t reads;	  /* under way */
 	uint32_t next_id;
 	char why[256]; /* of the last judgement that was "wrong" */
 };

@@ -12,7 +12,7 @@
 #include "ploop/disk.h"
 #include "ploop/disk_open.h"
 
-#define HANG_NS (20 * NS_PER_S)
+#define HANG_NS	   (20 * NS_PER_S)
 #define PATH_BYTES 512
 
 static bool wrong(struct rig *r, const char *fmt, ...) PL_PRINTF(2, 3);
@@ -342,15 +342,16 @@ bool rig_check_closed(struct rig *r)
 		.guest_clusters = lay_guest_clusters(&h),
 	};
 	invariant(scan.guest_clusters <= ARRAY_LEN(files) && scan.file_clusters <= ARRAY_LEN(used) * 64);
-	enum lay_finding_id id = lay_bat_decode(&scan, 0, m->now.bytes + LAY_HEADER_BYTES, scan.guest_clusters, files, &fault);
+	enum lay_finding_id id =
+		lay_bat_decode(&scan, 0, m->now.bytes + LAY_HEADER_BYTES, scan.guest_clusters, files, &fault);
 	if (id != LAY_OK)
 		return wrong(r, "closed, but BAT entry %llu is wrong", (unsigned long long)fault.index);
 	uint64_t end = lay_header_clusters(&h);
 	for (uint32_t i = 0; i < scan.guest_clusters; i++)
 		end = MAX(end, (uint64_t)files[i] + 1);
 	if (m->now.size_bytes != end * RIG_CLUSTER_BYTES && !r->shape.preallocated)
-		return wrong(r, "closed with %llu bytes, its last cluster ends at %llu", (unsigned long long)m->now.size_bytes,
-			     (unsigned long long)(end * RIG_CLUSTER_BYTES));
+		return wrong(r, "closed with %llu bytes, its last cluster ends at %llu",
+			     (unsigned long long)m->now.size_bytes, (unsigned long long)(end * RIG_CLUSTER_BYTES));
 	return true;
 }
 

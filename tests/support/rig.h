@@ -13,10 +13,10 @@
 #include "tests/support/store_mem.h"
 
 #define RIG_CLUSTER_SECTORS 64u
-#define RIG_CLUSTER_BYTES (RIG_CLUSTER_SECTORS * SECTOR_BYTES)
-#define RIG_SLOTS 12u
-#define RIG_MAX_SECTORS (5u * RIG_CLUSTER_SECTORS)
-#define RIG_MAX_DEPTH 4u
+#define RIG_CLUSTER_BYTES   (RIG_CLUSTER_SECTORS * SECTOR_BYTES)
+#define RIG_SLOTS	    12u
+#define RIG_MAX_SECTORS	    (5u * RIG_CLUSTER_SECTORS)
+#define RIG_MAX_DEPTH	    4u
 
 struct rig_shape {
 	uint32_t version; /* 1, 2 */
@@ -25,8 +25,8 @@ struct rig_shape {
 	bool raw_base;
 	uint32_t io_align, mem_align; /* 0: 1 */
 	bool no_punch, no_zero_range, no_allocate;
-	bool preallocated;            /* discard keeps the space */
-	const char *dir;              /* NULL: in memory; else image files in this folder */
+	bool preallocated; /* discard keeps the space */
+	const char *dir;   /* NULL: in memory; else image files in this folder */
 };
 
 struct rig;
@@ -52,9 +52,9 @@ struct rig {
 	struct pl_disk *disk;
 	struct rig_slot slots[RIG_SLOTS];
 	uint32_t busy;
-	uint64_t refused;   /* requests that ended with an error */
+	uint64_t refused; /* requests that ended with an error */
 	bool errors_expected;
-	bool reuses_early;  /* breaks D4 on purpose */
+	bool reuses_early; /* breaks D4 on purpose */
 	char why[512];
 };
 

@@ -8,8 +8,8 @@
 #include "tests/support/medium.h"
 
 struct store_mem_options {
-	uint32_t io_align, mem_align; /* 0: 1 */
-	struct prng *order;           /* NULL: in order */
+	uint32_t io_align, mem_align;		   /* 0: 1 */
+	struct prng *order;			   /* NULL: in order */
 	bool no_punch, no_zero_range, no_allocate; /* fallocate modes this file system lacks */
 };
 

@@ -31,14 +31,14 @@ static void backends_init(struct criterion_test_params *out, enum pl_backend *va
 	*out = cr_make_param_array(enum pl_backend, values, 2);
 }
 
-#define ON_BOTH(name)                                                                     \
-	static enum pl_backend name##_values[2];                                          \
-	ParameterizedTestParameters(ploop_loop, name)                                     \
-	{                                                                                 \
-		struct criterion_test_params params;                                      \
-		backends_init(&params, name##_values);                                    \
-		return params;                                                            \
-	}                                                                                 \
+#define ON_BOTH(name)                                                                                                  \
+	static enum pl_backend name##_values[2];                                                                       \
+	ParameterizedTestParameters(ploop_loop, name)                                                                  \
+	{                                                                                                              \
+		struct criterion_test_params params;                                                                   \
+		backends_init(&params, name##_values);                                                                 \
+		return params;                                                                                         \
+	}                                                                                                              \
 	ParameterizedTest(enum pl_backend *backend, ploop_loop, name, .timeout = 60)
 
 struct waiter {
@@ -81,16 +81,27 @@ ON_BOTH(files_are_written_synced_allocated_and_read)
 	start(*backend);
 	int fd = temporary_file();
 	char text[] = "eight by", back[16] = "";
-	cr_expect(eq(int, do_io((struct pl_io){.kind = PL_IO_WRITE, .fd = fd, .buf = text, .length = 8, .offset = 4096}), 8));
-	cr_expect(eq(int, do_io((struct pl_io){.kind = PL_IO_WRITE, .flags = PL_IO_DSYNC, .fd = fd, .buf = text, .length = 8}), 8));
+	cr_expect(eq(int,
+		     do_io((struct pl_io){.kind = PL_IO_WRITE, .fd = fd, .buf = text, .length = 8, .offset = 4096}),
+		     8));
+	cr_expect(
+		eq(int,
+		   do_io((struct pl_io){.kind = PL_IO_WRITE, .flags = PL_IO_DSYNC, .fd = fd, .buf = text, .length = 8}),
+		   8));
 	cr_expect(eq(int, do_io((struct pl_io){.kind = PL_IO_FDATASYNC, .fd = fd}), 0));
-	cr_expect(eq(int, do_io((struct pl_io){.kind = PL_IO_READ, .fd = fd, .buf = back, .length = 16, .offset = 4096}), 8));
+	cr_expect(eq(int,
+		     do_io((struct pl_io){.kind = PL_IO_READ, .fd = fd, .buf = back, .length = 16, .offset = 4096}),
+		     8));
 	cr_expect(eq(str, back, text));
 	cr_expect(eq(int, do_io((struct pl_io){.kind = PL_IO_FALLOCATE, .fd = fd, .offset = 0, .length = 65536}), 0));
 	cr_expect(eq(int, (int)lseek(fd, 0, SEEK_END), 65536));
 	uint32_t punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-	cr_expect(eq(int, do_io((struct pl_io){.kind = PL_IO_FALLOCATE, .fd = fd, .arg = punch, .offset = 4096, .length = 4096}), 0));
-	cr_expect(eq(int, do_io((struct pl_io){.kind = PL_IO_READ, .fd = fd, .buf = back, .length = 8, .offset = 4096}), 8));
+	cr_expect(eq(
+		int,
+		do_io((struct pl_io){.kind = PL_IO_FALLOCATE, .fd = fd, .arg = punch, .offset = 4096, .length = 4096}),
+		0));
+	cr_expect(eq(int, do_io((struct pl_io){.kind = PL_IO_READ, .fd = fd, .buf = back, .length = 8, .offset = 4096}),
+		     8));
 	cr_expect(eq(int, back[0], 0));
 	close(fd);
 	pl_loop_free(loop);

@@ -106,7 +106,8 @@ Test(ploop_request, long_run_with_an_unaligned_end_stays_within_its_bounce_buffe
 
 Test(ploop_request, neighbours_in_one_block_do_not_undo_each_other)
 {
-	static const struct rig_shape shape = {.version = 2, .clusters = 4, .depth = 1, .io_align = 4096, .mem_align = 4096};
+	static const struct rig_shape shape = {
+		.version = 2, .clusters = 4, .depth = 1, .io_align = 4096, .mem_align = 4096};
 	for (uint64_t seed = 1; seed < 100; seed++) {
 		struct rig *r = open_rig(&shape, seed);
 		cr_assert(rig_submit(r, PL_WRITE, 0, 0, RIG_CLUSTER_SECTORS, false) && rig_drain(r), "%s", r->why);
@@ -296,7 +297,8 @@ Test(ploop_request, operations_cut_short_are_completed)
 	}
 }
 
-/* The N-th operation fails, or all from it on. What was flushed stays; what was acknowledged too, if the close says so. */
+/* The N-th operation fails, or all from it on. What was flushed stays; what was acknowledged too, if the close says so.
+ */
 static bool fail_from(uint64_t seed, uint64_t from, uint64_t to, int error)
 {
 	struct prng p = {seed};
@@ -308,7 +310,8 @@ static bool fail_from(uint64_t seed, uint64_t from, uint64_t to, int error)
 	bool closed = false;
 	if (rig_open(r) == 0) {
 		rig_run(r, 25);
-		cr_assert(rig_drain(r), "SEED=%llu, op %llu: %s", (unsigned long long)seed, (unsigned long long)from, r->why);
+		cr_assert(rig_drain(r), "SEED=%llu, op %llu: %s", (unsigned long long)seed, (unsigned long long)from,
+			  r->why);
 		closed = rig_close(r) == 0;
 	}
 	bool clean = plan.seen < from;
@@ -317,7 +320,8 @@ static bool fail_from(uint64_t seed, uint64_t from, uint64_t to, int error)
 	cr_assert(rig_judge(r, closed ? MODEL_PROCESS_DIED : MODEL_POWER_FAILED), "SEED=%llu, op %llu: %s",
 		  (unsigned long long)seed, (unsigned long long)from, r->why);
 	cr_assert(eq(int, rig_close(r), 0), "%s", pl_error());
-	cr_assert(rig_check_closed(r), "SEED=%llu, op %llu: %s", (unsigned long long)seed, (unsigned long long)from, r->why);
+	cr_assert(rig_check_closed(r), "SEED=%llu, op %llu: %s", (unsigned long long)seed, (unsigned long long)from,
+		  r->why);
 	rig_free(r);
 	return clean;
 }

@@ -18,10 +18,10 @@
 #include "tests/support/model.h"
 #include "tests/support/other_process.h"
 
-#define CLUSTERS 40u
+#define CLUSTERS	40u
 #define CLUSTER_SECTORS 64u
-#define CLUSTER_BYTES (CLUSTER_SECTORS * SECTOR_BYTES)
-#define IN_USE_OFFSET 44
+#define CLUSTER_BYTES	(CLUSTER_SECTORS * SECTOR_BYTES)
+#define IN_USE_OFFSET	44
 
 static char base_path[512], top_path[512], holder[512];
 static struct pl_loop *loop;
@@ -247,11 +247,9 @@ Test(ploop_survive, D9_table_that_cannot_be_true_is_refused)
 	static const struct {
 		uint32_t g, f;
 	} wrong[] = {
-		{CLUSTERS, 1},   /* beyond the disk */
-		{UINT32_MAX, 1},
-		{0, 1000},       /* beyond the file */
-		{0, UINT32_MAX},
-		{3, 1},          /* the cluster of another */
+		{CLUSTERS, 1},		    /* beyond the disk */
+		{UINT32_MAX, 1}, {0, 1000}, /* beyond the file */
+		{0, UINT32_MAX}, {3, 1},    /* the cluster of another */
 	};
 	struct pl_disk *d = must_open(0);
 	write_cluster(d, 0, 1);
