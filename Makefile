@@ -23,6 +23,7 @@ LIBEXECDIR ?= $(PREFIX)/libexec/ploop
 MULTIARCH := $(shell gcc -print-multiarch 2>/dev/null)
 LIBDIR ?= $(PREFIX)/lib$(if $(MULTIARCH),/$(MULTIARCH))
 Q := $(if $(V),,@)
+COMMA := ,
 
 CC := $(if $(filter fuzz,$(FLAVOR)),clang,gcc)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Werror=implicit-function-declaration \
@@ -126,6 +127,9 @@ $(BUILD)/tests/unit/cli_%: $(BUILD)/tests/unit/cli_%.o $(BUILD)/libcli.a $(ARCHI
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_OBJS) $(ARCHIVES)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(SUPPORT_OBJS) $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -lcriterion -Wl,--as-needed -lnbd $(SERVE_LIBS) $(ENGINE_LIBS)
+
+# Its calls for memory come to itself first.
+$(BUILD)/tests/unit/ploop_no_memory: LDFLAGS += $(addprefix -Wl$(COMMA)--wrap=,malloc calloc realloc aligned_alloc strdup)
 
 # Programs that carry a defect on purpose: the suite proves that it would see one.
 CANARIES := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/canary/$(FLAVOR)_*.c))

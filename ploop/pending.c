@@ -102,8 +102,8 @@ int pending_new(struct pending_shm *shm, uint32_t guest_clusters, struct pending
 			link_live(p, s);
 	}
 	if (p->page_count > PENDING_MAX_PAGES) {
-		pl_fail(-EUCLEAN, "a dead server's table changes %u pages of the BAT, a round writes up to %u", p->page_count,
-			PENDING_MAX_PAGES);
+		pl_fail(-EUCLEAN, "a dead server's table changes %u pages of the BAT, a round writes up to %u",
+			p->page_count, PENDING_MAX_PAGES);
 		free(dirty);
 		return -EUCLEAN;
 	}
