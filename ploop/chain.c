@@ -184,8 +184,11 @@ int chain_adopt(struct pl_disk *d, struct store *const *stores, const struct pl_
 void chain_close(struct pl_disk *d)
 {
 	for (uint32_t i = 0; i < d->depth; i++) {
-		if (d->images[i].store)
-			store_close(d->images[i].store);
+		struct store *store = d->images[i].store;
+		if (store && store->fd >= 0)
+			lock_drop(store->fd);
+		if (store)
+			store_close(store);
 		free(d->paths[i]);
 	}
 	free(d->images);

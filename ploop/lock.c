@@ -32,7 +32,7 @@ static int take(int fd, short type, off_t byte)
 	return errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
 }
 
-static void drop_all(int fd)
+void lock_drop(int fd)
 {
 	struct flock l = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 	fcntl(fd, F_OFD_SETLK, &l);
@@ -86,7 +86,7 @@ static int lock_once(int fd, const struct protocol *p, const char **why)
 	for (size_t i = 0; r == 0 && p->tests[i]; i++)
 		r = must_be_free(fd, p->tests[i]);
 	if (r < 0)
-		drop_all(fd);
+		lock_drop(fd);
 	return r;
 }
 

@@ -1,9 +1,12 @@
 /* The same requests on image files, over io_uring and over threads: chains of three, several requests in flight. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "ploop/lock.h"
 #include "tests/support/rig.h"
 
 static char dir[256];
@@ -65,6 +68,28 @@ static void on_backend(enum pl_backend backend)
 		};
 		several_lives(loop, &shape, seed);
 	}
+	pl_loop_free(loop);
+}
+
+Test(ploop_file_store, a_closed_disk_is_free_at_once)
+{
+	char path[300];
+	struct pl_loop *loop;
+	struct rig_shape shape = {.version = 2, .clusters = 4, .depth = 1, .dir = dir};
+	cr_assert(eq(int, pl_loop_new(NULL, &loop), 0));
+	struct rig *r = rig_new(loop, &shape, 1);
+	snprintf(path, sizeof(path), "%s/level-0", dir);
+	int other = open(path, O_RDWR);
+	for (int i = 0; i < 50; i++) {
+		cr_assert(eq(int, rig_open(r), 0), "%s", pl_error());
+		cr_assert(rig_run(r, 5) && rig_drain(r), "%s", r->why);
+		cr_assert(eq(int, lock_image(other, LOCK_READER, 0, path), -EBUSY));
+		cr_assert(eq(int, rig_close(r), 0), "%s", pl_error());
+		cr_assert(eq(int, lock_image(other, LOCK_WRITER, 0, path), 0), "%s", pl_error());
+		lock_drop(other);
+	}
+	close(other);
+	rig_free(r);
 	pl_loop_free(loop);
 }
 
