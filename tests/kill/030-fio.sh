@@ -1,6 +1,6 @@
 #!/bin/bash
 # D2 with another client: fio writes, the server is killed, and fio checks what the next one serves.
-# timeout: 300
+# timeout: 1800
 . "$(dirname "$0")/../nbd/server.sh"
 need fio
 fio --enghelp 2>/dev/null | grep -qw nbd || skip "this fio has no nbd engine"

@@ -116,6 +116,8 @@ static int verify(bool only_flushed)
 	for (uint32_t b = 0; b < BLOCKS; b++) {
 		uint8_t data[BLOCK_BYTES];
 		struct promise *p = &promises[b];
+		if (p->submitted == 0 && b % 16 != 0) /* of what nobody wrote a sample is enough */
+			continue;
 		if (nbd_pread(nbd, data, BLOCK_BYTES, (uint64_t)b * BLOCK_BYTES, 0) < 0) {
 			fprintf(stderr, "block %u: %s\n", b, nbd_get_error());
 			return 1;
