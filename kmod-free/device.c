@@ -1,6 +1,6 @@
 /* A disk becomes a block device and stops being one. Step -> what a crash of ours leaves -> who removes it:
  *
- *	entry in the registry     a folder                            the next mount or list (device_clean_stale)
+ *	entry in the registry     a folder                            the next mount (device_clean_stale)
  *	server                    + a server that nobody uses         umount; it serves on
  *	block device              + loop device, FUSE mount           umount; once the server is dead, the next mount
  *	nodes                     + /dev/mapper/ploopN, ploopNp1      the same
@@ -206,6 +206,8 @@ int pl_device_detach(struct pl_device *d, uint32_t timeout_ms)
 {
 	autofd int entry = -1;
 	int r = registry_lock_entry(d->name, true, &entry);
+	if (r == -ENOENT) /* its server is dead, and a mount of another disk has cleaned up meanwhile */
+		return d->alive ? r : device_ensure_clean(d);
 	if (r < 0)
 		return r;
 	r = device_take_down(d, pl_now_ns() + timeout_ms * NS_PER_MS);

@@ -65,6 +65,8 @@ mkdir -p /run/ploop/ploop777702/fuse /run/ploop/ploop777703
 printf 'name ploop777703\nnode ploop777703\ngarbage\n' >/run/ploop/ploop777703/state
 rmdir /run/ploop/ploop777702/fuse
 run_check ploop list
+run_check ploop mount a
+run_check ploop umount a
 [ ! -e /run/ploop/ploop777702 ] || fail "the half made entry is left"
 [ ! -e /run/ploop/ploop777703 ] || fail "the entry nobody can read is left"
 
