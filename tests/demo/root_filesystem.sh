@@ -2,6 +2,7 @@
 # A root file system on a mounted disk runs a program in a chroot; umount leaves an image that is clean and that QEMU
 # reads: the file written inside is found in QEMU's copy.
 set -euo pipefail
+# alone
 . "$SRC/demo/rootfs.sh"
 [ "$(id -u)" = 0 ] || { echo 'SKIP: not root' && exit 77; }
 [ -c /dev/fuse ] && [ -e /dev/loop-control ] || { echo 'SKIP: no /dev/fuse or no loop devices' && exit 77; }

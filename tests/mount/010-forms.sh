@@ -1,5 +1,6 @@
 #!/bin/bash
 # Every way to name a disk mounts it and unmounts it, and the answers have their exit codes.
+# alone
 . "$(dirname "$0")/lib.sh"
 
 mkdir a b

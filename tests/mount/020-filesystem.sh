@@ -1,5 +1,6 @@
 #!/bin/bash
 # What is written to the mounted file system is there after a remount; the file system is clean, the usage is noted.
+# alone
 . "$(dirname "$0")/lib.sh"
 need sha256sum fstrim
 

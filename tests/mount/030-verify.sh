@@ -1,5 +1,6 @@
 #!/bin/bash
 # What fio writes to the block device, with every size and many at a time, reads back, also after a remount.
+# alone
 . "$(dirname "$0")/lib.sh"
 need fio
 

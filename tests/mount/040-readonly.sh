@@ -1,5 +1,6 @@
 #!/bin/bash
 # A read-only mount changes no byte of the image; a snapshot is mounted beside the top and never written.
+# alone
 . "$(dirname "$0")/lib.sh"
 need sha256sum
 

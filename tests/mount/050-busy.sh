@@ -1,5 +1,6 @@
 #!/bin/bash
 # A busy disk is not torn down: who holds it is named, the disk goes on working, and a later umount succeeds.
+# alone
 . "$(dirname "$0")/lib.sh"
 
 mkdir a

@@ -2,6 +2,7 @@
 # The server is killed under a file system at work: after unmounting and mounting again the journal replays, the file
 # system is consistent and every file whose sync had returned is whole. ROUNDS=50 for more.
 # timeout: 300
+# alone
 . "$(dirname "$0")/lib.sh"
 need sha256sum
 

@@ -79,8 +79,12 @@ Test(server_args, everything_said_arrives)
 	}
 	cr_assert(eq(u32, got->chain.cluster_sectors, 2048u));
 	cr_assert(eq(u64, got->chain.size_sectors, 1ull << 40));
-	cr_assert(all(got->chain.preallocated, got->readonly, got->daemonize, got->tls_verify_peer, got->insecure_tcp,
-		      got->fuse_allow_other));
+	cr_assert(got->chain.preallocated);
+	cr_assert(got->readonly);
+	cr_assert(got->daemonize);
+	cr_assert(got->tls_verify_peer);
+	cr_assert(got->insecure_tcp);
+	cr_assert(got->fuse_allow_other);
 	cr_assert(eq(str, (char *)got->export_name, ""));
 	cr_assert(eq(str, (char *)got->description, "two words"));
 	cr_assert(eq(str, (char *)got->tcp, "[::1]:10809"));
