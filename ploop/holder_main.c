@@ -142,7 +142,7 @@ int main(int argc, char **argv)
 	detach();
 	prctl(PR_SET_NAME, "ploop-holder");
 	hold();
-	/* The name goes before we do: a successor that asks us meanwhile waits for our end, then makes a name of its own. */
+	/* Before we go: a successor that asks us meanwhile waits for our end, then makes a name of its own. */
 	unlink(argv[1]);
 	return 0;
 }
