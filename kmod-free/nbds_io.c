@@ -1,8 +1,8 @@
 /* Receive, send, end: per peer at most one receive and one send are armed on the loop at a time.
  *
  *     receive   recv right away while it pays, else armed on the loop; then the machine runs and the loop is kicked
- *     send      the first reply of a turn goes out at once, the next few wait for each other, the rest for the hook;
- *               when the socket is full the send is armed on the loop
+ *     send      what has no payload goes out at once or with the next few, reads with the hook, paced when they would
+ *               leave the disk idle; when the socket is full the send is armed on the loop
  *     end       shutdown, wait for what is armed, release the machine, wait for its requests, free
  *
  *     watch     while somebody waits for a buffer, who holds one and is silent for 8 s is dropped
@@ -38,6 +38,9 @@ struct nbds_peer {
 	struct msghdr tx_msg;
 	struct iovec tx_iov[NBDS_MAX_IOV];
 	struct pl_timer negotiation;
+	bool pacing; /* the rest of the replies waits for requests, or for @pace */
+	uint32_t pace_misses;
+	struct pl_timer pace;
 	struct nbds_secure *secure; /* NULL: in the clear */
 };
 
@@ -88,12 +91,46 @@ static void tx_arm(struct nbds_peer *p)
 	pl_loop_submit(p->io->loop, &p->tx);
 }
 
+/* A whole queue of reads came back in one go. Sent in one go it makes the client read all of it before it asks again,
+ * and the disk idles meanwhile, turn after turn: the queue is in lockstep. A part of it first, and the client's next
+ * requests are at the disk while it reads the rest. */
+static bool is_in_lockstep(const struct nbds_peer *p)
+{
+	const struct nbds_conn *c = &p->conn;
+	return c->submitted == 0 && c->out_count >= NBDS_PACE_COUNT && c->out_bytes >= NBDS_PACE_COUNT * KIB &&
+	       p->pace_misses < NBDS_PACE_MISSES && !p->secure;
+}
+
+static void pace_start(struct nbds_peer *p)
+{
+	p->tx_msg.msg_iovlen = MAX(p->tx_msg.msg_iovlen / NBDS_PACE_SHARE, 1);
+	p->pacing = true;
+	pl_timer_start(p->io->loop, &p->pace, NBDS_PACE_NS);
+}
+
+static void pace_end(struct nbds_peer *p, bool was_answered)
+{
+	if (!p->pacing)
+		return;
+	p->pacing = false;
+	p->pace_misses = was_answered ? 0 : p->pace_misses + 1;
+	pl_timer_stop(p->io->loop, &p->pace);
+	peer_mark(p);
+}
+
+static void pace_timed_out(struct pl_timer *timer)
+{
+	pace_end(container_of(timer, struct nbds_peer, pace), false);
+}
+
 /* Send what is queued until all is gone or the socket is full; then the loop goes on with it. */
 static void tx_flush(struct nbds_peer *p)
 {
 	size_t bytes;
-	while (!p->tx_armed && !p->failed && (p->tx_msg.msg_iovlen = gather(p, &bytes)) > 0) {
+	while (!p->tx_armed && !p->failed && !p->pacing && (p->tx_msg.msg_iovlen = gather(p, &bytes)) > 0) {
 		p->tx_msg.msg_iov = p->tx_iov;
+		if (is_in_lockstep(p))
+			pace_start(p);
 		ssize_t n = sendmsg(p->fd, &p->tx_msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -122,6 +159,8 @@ static void tx_done(struct pl_io *tx)
 static bool tx_is_due(const struct nbds_peer *p)
 {
 	const struct nbds_conn *c = &p->conn;
+	if (c->out_bytes >= NBDS_PREFERRED_BLOCK_BYTES && c->out_bytes < NBDS_COALESCE_BYTES * 2)
+		return false; /* reads: the disk may have more of them done */
 	return !p->sent_this_turn || c->out_count >= NBDS_COALESCE_COUNT || c->out_bytes >= NBDS_COALESCE_BYTES;
 }
 
@@ -213,6 +252,7 @@ static void rx_done(struct pl_io *rx)
 	struct nbds_peer *p = container_of(rx, struct nbds_peer, rx);
 	p->rx_armed = false;
 	peer_mark(p);
+	pace_end(p, rx->res > 0);
 	if (p->ending)
 		return;
 	if (rx->res > 0)
@@ -267,6 +307,7 @@ static void peer_end(struct nbds_peer *p)
 	if (!p->ending) {
 		p->ending = true;
 		pl_timer_stop(p->io->loop, &p->negotiation);
+		pl_timer_stop(p->io->loop, &p->pace);
 		shutdown(p->fd, SHUT_RDWR);
 		if (p->rx_armed)
 			pl_loop_cancel(p->io->loop, &p->rx);
@@ -386,6 +427,7 @@ int nbds_io_add(struct nbds_io *io, int fd, enum nbds_tls_policy tls, const char
 	p->io = io;
 	p->fd = fd_steal(&owned);
 	p->negotiation.fire = negotiation_is_over;
+	p->pace.fire = pace_timed_out;
 	pl_timer_start(io->loop, &p->negotiation, NBDS_NEGOTIATION_NS);
 	p->next = io->peers;
 	io->peers = p;

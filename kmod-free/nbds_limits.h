@@ -31,6 +31,10 @@
 #define NBDS_BULK_BYTES      (32u << 10)  /* longer write payloads are not swallowed by the input buffer */
 #define NBDS_MAX_IOV         64u          /* pieces in one sendmsg */
 #define NBDS_COALESCE_COUNT  4u           /* replies that wait for each other, after the first of a turn */
+#define NBDS_PACE_COUNT      8u           /* as many reads done at once, and nothing at the disk: it idles */
+#define NBDS_PACE_SHARE      4u           /* then a quarter of the replies goes first … */
+#define NBDS_PACE_NS         (100 * NS_PER_MS / 1000) /* … and the rest when requests come, or after this */
+#define NBDS_PACE_MISSES     8u           /* no request came in time so often in a row: this client waits for all */
 #define NBDS_COALESCE_BYTES  (64u << 10)
 #define NBDS_RECEIVE_ROUNDS  16u          /* receives for one connection before others get their turn */
 #define NBDS_TLS_INPUT_BYTES (64u << 10)
