@@ -169,7 +169,7 @@ crash: ## power failures at random: N=100000 of them, from a random seed or SEED
 	@SEED=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} CRASHES=$(or $(N),100000) T='crash/*' tests/run-tests
 
 kill: ## servers killed under their clients: N=50 rounds of each
-	@ROUNDS=$(or $(N),50) T='kill/*' tests/run-tests
+	@ROUNDS=$(or $(N),50) T='kill/* mount/070-kill' tests/run-tests
 
 owed: ## the debts, as the sources state them
 	@grep -rn --include='*.[ch]' --include='*.sh' 'OWED:' $(SOURCE_DIRS) || echo 'No debts.'
