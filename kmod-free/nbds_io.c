@@ -1,8 +1,7 @@
 /* Receive, send, end: per peer at most one receive and one send are armed on the loop at a time.
  *
  *     receive   recv right away while it pays, else armed on the loop; then the machine runs and the loop is kicked
- *     send      what has no payload goes out at once or with the next few, reads with the hook, paced when they would
- *               leave the disk idle; when the socket is full the send is armed on the loop
+ *     send      nbds_send.c
  *     end       shutdown, wait for what is armed, release the machine, wait for its requests, free
  *
  *     watch     while somebody waits for a buffer, who holds one and is silent for 8 s is dropped
@@ -10,41 +9,16 @@
  * The rule that keeps it alive: whoever changes a peer marks it dirty, and the hook settles dirty peers before the loop
  * sleeps, so no reply is left queued and no socket unread. Only peer_settle() ends a peer: nothing vanishes under a
  * caller. */
-#include "nbds_io.h"
+#include "nbds_peer.h"
 
 #include "base/cleanup.h"
 #include "base/invariant.h"
-#include "nbds_secure.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
 
-struct nbds_peer {
-	struct nbds_conn conn;
-	struct nbds_io *io;
-	struct nbds_peer *next;
-	struct qnode node; /* in dirty or waiting */
-	int fd;
-	bool queued;         /* @node is in use */
-	bool failed;         /* the socket or TLS is beyond use */
-	bool ending;         /* shut down; armed operations are awaited */
-	bool sent_this_turn;
-	bool expect_more;    /* the last receive brought several requests: more may be there already */
-	bool rx_armed, tx_armed;
-	uint32_t silent_looks; /* of the watch, without a byte moved */
-	struct pl_io rx, tx;
-	struct msghdr tx_msg;
-	struct iovec tx_iov[NBDS_MAX_IOV];
-	struct pl_timer negotiation;
-	bool pacing; /* the rest of the replies waits for requests, or for @pace */
-	uint32_t pace_misses;
-	struct pl_timer pace;
-	struct nbds_secure *secure; /* NULL: in the clear */
-};
-
-static void peer_mark(struct nbds_peer *p)
+void peer_mark(struct nbds_peer *p)
 {
 	if (p->queued)
 		return;
@@ -52,125 +26,13 @@ static void peer_mark(struct nbds_peer *p)
 	queue_append(&p->io->dirty, &p->node);
 }
 
-static void peer_fail(struct nbds_peer *p, const char *what, int err)
+void peer_fail(struct nbds_peer *p, const char *what, int err)
 {
 	if (!p->failed && !p->ending)
 		pl_log(PL_LOG_INFO, "nbd", "client gone: %s%s%s peer=%s in_flight=%u", what, err ? ": " : "",
 		       err ? strerror(err) : "", p->conn.peer, p->conn.in_flight);
 	p->failed = true;
 	peer_mark(p);
-}
-
-/* ------------------------------------------------------------------ send */
-
-static void tx_done(struct pl_io *tx);
-
-static size_t gather(struct nbds_peer *p, size_t *bytes)
-{
-	if (p->secure)
-		return nbds_secure_output(p->secure, &p->conn, p->tx_iov, bytes);
-	return nbds_conn_output(&p->conn, p->tx_iov, NBDS_MAX_IOV, bytes);
-}
-
-static void sent(struct nbds_peer *p, size_t n)
-{
-	p->sent_this_turn = true;
-	p->silent_looks = 0;
-	p->io->sent_bytes += n;
-	if (p->secure)
-		nbds_secure_sent(p->secure, n);
-	else
-		nbds_conn_sent(&p->conn, n);
-}
-
-static void tx_arm(struct nbds_peer *p)
-{
-	p->tx_armed = true;
-	p->tx = (struct pl_io){.done = tx_done, .fd = p->fd, .kind = PL_IO_SENDMSG, .arg = MSG_NOSIGNAL,
-			       .buf = &p->tx_msg, .buf_index = PL_IO_NO_BUFFER};
-	pl_loop_submit(p->io->loop, &p->tx);
-}
-
-/* A whole queue of reads came back in one go. Sent in one go it makes the client read all of it before it asks again,
- * and the disk idles meanwhile, turn after turn: the queue is in lockstep. A part of it first, and the client's next
- * requests are at the disk while it reads the rest. */
-static bool is_in_lockstep(const struct nbds_peer *p)
-{
-	const struct nbds_conn *c = &p->conn;
-	return c->submitted == 0 && c->out_count >= NBDS_PACE_COUNT && c->out_bytes >= NBDS_PACE_COUNT * KIB &&
-	       p->pace_misses < NBDS_PACE_MISSES && !p->secure;
-}
-
-static void pace_start(struct nbds_peer *p)
-{
-	p->tx_msg.msg_iovlen = MAX(p->tx_msg.msg_iovlen / NBDS_PACE_SHARE, 1);
-	p->pacing = true;
-	pl_timer_start(p->io->loop, &p->pace, NBDS_PACE_NS);
-}
-
-static void pace_end(struct nbds_peer *p, bool was_answered)
-{
-	if (!p->pacing)
-		return;
-	p->pacing = false;
-	p->pace_misses = was_answered ? 0 : p->pace_misses + 1;
-	pl_timer_stop(p->io->loop, &p->pace);
-	peer_mark(p);
-}
-
-static void pace_timed_out(struct pl_timer *timer)
-{
-	pace_end(container_of(timer, struct nbds_peer, pace), false);
-}
-
-/* Send what is queued until all is gone or the socket is full; then the loop goes on with it. */
-static void tx_flush(struct nbds_peer *p)
-{
-	size_t bytes;
-	while (!p->tx_armed && !p->failed && !p->pacing && (p->tx_msg.msg_iovlen = gather(p, &bytes)) > 0) {
-		p->tx_msg.msg_iov = p->tx_iov;
-		if (is_in_lockstep(p))
-			pace_start(p);
-		ssize_t n = sendmsg(p->fd, &p->tx_msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			tx_arm(p);
-		else if (n < 0)
-			peer_fail(p, "send", errno);
-		else
-			sent(p, (size_t)n);
-	}
-}
-
-static void tx_done(struct pl_io *tx)
-{
-	struct nbds_peer *p = container_of(tx, struct nbds_peer, tx);
-	p->tx_armed = false;
-	peer_mark(p);
-	if (tx->res < 0 && tx->res != -EINTR && tx->res != -EAGAIN)
-		peer_fail(p, "send", -tx->res);
-	else if (tx->res > 0 && !p->ending)
-		sent(p, (size_t)tx->res);
-}
-
-/* The decision about latency and batching, in one place: the client should get something to do at once, but not a
- * wake-up per reply. What is not sent here goes out when the peer is settled. */
-static bool tx_is_due(const struct nbds_peer *p)
-{
-	const struct nbds_conn *c = &p->conn;
-	if (c->out_bytes >= NBDS_PREFERRED_BLOCK_BYTES && c->out_bytes < NBDS_COALESCE_BYTES * 2)
-		return false; /* reads: the disk may have more of them done */
-	return !p->sent_this_turn || c->out_count >= NBDS_COALESCE_COUNT || c->out_bytes >= NBDS_COALESCE_BYTES;
-}
-
-/* The machine finished a request. */
-static void peer_wake(struct nbds_conn *c)
-{
-	struct nbds_peer *p = container_of(c, struct nbds_peer, conn);
-	peer_mark(p);
-	if (tx_is_due(p) && !p->ending)
-		tx_flush(p);
 }
 
 /* ------------------------------------------------------------------ receive */
@@ -307,7 +169,7 @@ static void peer_end(struct nbds_peer *p)
 	if (!p->ending) {
 		p->ending = true;
 		pl_timer_stop(p->io->loop, &p->negotiation);
-		pl_timer_stop(p->io->loop, &p->pace);
+		pace_end(p, true);
 		shutdown(p->fd, SHUT_RDWR);
 		if (p->rx_armed)
 			pl_loop_cancel(p->io->loop, &p->rx);
@@ -427,7 +289,7 @@ int nbds_io_add(struct nbds_io *io, int fd, enum nbds_tls_policy tls, const char
 	p->io = io;
 	p->fd = fd_steal(&owned);
 	p->negotiation.fire = negotiation_is_over;
-	p->pace.fire = pace_timed_out;
+	tx_init(p);
 	pl_timer_start(io->loop, &p->negotiation, NBDS_NEGOTIATION_NS);
 	p->next = io->peers;
 	io->peers = p;
@@ -440,7 +302,7 @@ int nbds_io_add(struct nbds_io *io, int fd, enum nbds_tls_policy tls, const char
 
 void nbds_io_init(struct nbds_io *io)
 {
-	io->backend.wake = peer_wake;
+	io->backend.wake = tx_wake;
 	io->hook.run = settle_all;
 	io->watch.fire = watch;
 	pl_loop_add_hook(io->loop, &io->hook);

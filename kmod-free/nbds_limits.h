@@ -35,7 +35,7 @@
 #define NBDS_PACE_SHARE      4u           /* then a quarter of the replies goes first … */
 #define NBDS_PACE_NS         (100 * NS_PER_MS / 1000) /* … and the rest when requests come, or after this */
 #define NBDS_PACE_MISSES     8u           /* no request came in time so often in a row: this client waits for all */
-#define NBDS_COALESCE_BYTES  (64u << 10)
+#define NBDS_COALESCE_BYTES  (128u << 10) /* replies with payload go when they are so much */
 #define NBDS_RECEIVE_ROUNDS  16u          /* receives for one connection before others get their turn */
 #define NBDS_TLS_INPUT_BYTES (64u << 10)
 #define NBDS_TLS_OUTPUT_BYTES (256u << 10) /* encrypted and not yet sent; beyond it replies wait in the clear */
