@@ -185,6 +185,8 @@ static inline bool is_no_space(int32_t res)
 /* ---- frag.c: fragments, waiting, gates */
 void frag_cut(struct frag *f);
 void frag_finish(struct frag *f, int res);
+/* No I/O of @f is under way any more: whoever waits to be alone on its cluster looks again. */
+void frag_rest(struct frag *f);
 /* Start @f->io, whose kind, buf, length and offset are set, on @store; @then when it is done. */
 void frag_io(struct frag *f, struct store *store, frag_step *then);
 void frag_wait(struct frag *f, struct queue *queue, frag_step *then);

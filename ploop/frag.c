@@ -20,7 +20,6 @@ static void frag_put(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
 	invariant(!f->holds_gate && !f->bounce);
-	f->active = false;
 	f->gate_next = d->free_frags;
 	d->free_frags = f;
 	if (unlikely(!queue_is_empty(&d->starved)))
@@ -69,20 +68,26 @@ void req_advance(struct pl_req *req)
 		req_finish(req);
 }
 
+void frag_rest(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	f->active = false;
+	if (unlikely(!queue_is_empty(&d->drain_waiters)))
+		disk_wake(d, &d->drain_waiters);
+}
+
 void frag_finish(struct frag *f, int res)
 {
 	struct pl_req *req = f->req;
 	struct req_state *s = req_state(req);
-	struct pl_disk *d = f->disk;
 	if (unlikely(res < 0 && req->res == 0))
 		req->res = res;
 	if (f->holds_gate)
 		gate_close(f);
 	if (f->bounce)
 		bounce_put(f);
+	frag_rest(f);
 	frag_put(f);
-	if (unlikely(!queue_is_empty(&d->drain_waiters)))
-		disk_wake(d, &d->drain_waiters);
 	if (--s->holds == 0)
 		req_finish(req);
 }

@@ -44,7 +44,7 @@ static void write_unaligned_zeros(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
 	struct frag *holder = gate_find(d, f->g);
-	f->active = false; /* the holder may wait for us */
+	frag_rest(f); /* the holder may wait for us */
 	if (holder) {
 		frag_wait(f, &holder->gate_waiters, write_unaligned_zeros);
 		return;
