@@ -2,8 +2,7 @@
 # D2: the server is killed again and again under a client that notes what was acknowledged; the next server has it all,
 # flushed or not. ROUNDS=50 for more.
 # timeout: 1800
-. "$(dirname "$0")/../nbd/server.sh"
-WRITER=$BUILD/tests/kill/writer
+. "$(dirname "$0")/lib.sh"
 need qemu-img
 
 for round in $(seq "${ROUNDS:-5}"); do
@@ -14,12 +13,11 @@ for round in $(seq "${ROUNDS:-5}"); do
 		run_check qemu-img create -q -f parallels -o cluster_size=32768 disk.hds 64M
 	fi
 	start_server
-	"$WRITER" write "$URI" promises &
-	writer=$!
+	start_writer
 	sleep "0.$((RANDOM % 5))$((RANDOM % 10))"
 	kill -KILL "$SERVER_PID"
 	wait "$SERVER_PID" 2>/dev/null
-	run_check wait "$writer"
+	end_writer
 	start_server
 	run_check "$WRITER" verify "$URI" promises
 	# Every other round the dead one's successor dies too, before it has made anything durable.

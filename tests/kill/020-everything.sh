@@ -1,8 +1,7 @@
 #!/bin/bash
 # Server and holder are killed at once: what was flushed is there, and the image is sound. ROUNDS=50 for more.
 # timeout: 1800
-. "$(dirname "$0")/../nbd/server.sh"
-WRITER=$BUILD/tests/kill/writer
+. "$(dirname "$0")/lib.sh"
 need qemu-img
 
 # The holder of ./disk.hds, by the name of its socket.
@@ -23,15 +22,14 @@ for round in $(seq "${ROUNDS:-5}"); do
 		run_check qemu-img create -q -f parallels -o cluster_size=32768 disk.hds 64M
 	fi
 	start_server
-	"$WRITER" write "$URI" promises &
-	writer=$!
+	start_writer
 	sleep "0.$((RANDOM % 5))$((RANDOM % 10))"
 	holder=$(holder_pid)
 	[ -n "$holder" ] || fail "the server has no holder"
 	kill -STOP "$SERVER_PID" # it must not start another one
 	kill -KILL "$holder" "$SERVER_PID"
 	wait "$SERVER_PID" 2>/dev/null
-	run_check wait "$writer"
+	end_writer
 	start_server
 	run_check "$WRITER" flushed "$URI" promises
 	stop_server
