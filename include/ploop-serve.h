@@ -92,6 +92,14 @@ PL_API char **pl_serve_argv(const struct pl_serve_options *options);
 /* Become the server; returns only on failure. */
 PL_API int pl_serve_exec(const struct pl_serve_options *options);
 
+/* ------------------------------------------------------------------ control of a server ----------------------- */
+
+/* The socket of the server that has the bundle in the folder of @descriptor open for writing, in pl_run_dir(). */
+PL_API int pl_control_path(const char *descriptor, char *out, size_t out_bytes);
+/* The disk of @bundle in its server, for operations on bundles (ploop.h). -ENOENT: no server has it · -EACCES it is
+ * somebody else's · -EPROTO it speaks another version. */
+PL_API int pl_live_connect(const struct pl_bundle *bundle, struct pl_live **out);
+
 /* ------------------------------------------------------------------ running disks ----------------------------- */
 
 /* A disk that is a block device of this machine, served by a process of its own. Only root makes and removes them. */

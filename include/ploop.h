@@ -361,6 +361,146 @@ PL_API void pl_disk_stop_waiting(struct pl_disk *disk);
  * the server that has it, or had it and died. */
 PL_API void pl_disk_dump(const struct pl_disk *disk, void (*line)(void *arg, const char *text), void *arg);
 
+/* ------------------------------------------------------------------ the chain of an open disk ----------------- */
+
+/* The chain changes under a running disk: requests go on, but for the moment of a switch. One change at a time per
+ * disk. What a change did is never undone by a crash: the chain that the descriptor names reads the same before, while
+ * and after, so the caller commits the descriptor when it suits him (before a switch, after a merge). */
+
+struct pl_member { /* an image of the chain */
+	const char *path;      /* as it was opened; valid until the chain changes */
+	uint64_t dev, ino;
+	uint64_t clusters;     /* of the disk that are read from it */
+	bool raw;
+};
+/* Base first, up to @max of them; returns how many there are. */
+PL_API size_t pl_disk_members(const struct pl_disk *disk, struct pl_member *out, size_t max);
+
+struct pl_change { /* the caller's memory until done() */
+	void (*done)(struct pl_change *change);     /* once, from the loop; res, error and pause_ns are set */
+	void (*progress)(struct pl_change *change); /* done_bytes of total_bytes; NULL: not wanted */
+	void *owner;
+	int res;
+	char error[512];    /* the sentence when res < 0 */
+	uint64_t pause_ns;  /* how long requests were held */
+	uint64_t done_bytes, total_bytes;
+};
+
+/* Open @ref as the next top: an empty delta, durable, of the disk's cluster size, version and size. Nothing changes for
+ * requests. -EBUSY another change is under way · -E2BIG the chain is full · -EUCLEAN it is not empty · -EROFS. */
+PL_API int pl_disk_push(struct pl_disk *disk, const struct pl_image_ref *ref);
+/* Forget what was pushed. */
+PL_API void pl_disk_abandon(struct pl_disk *disk);
+
+struct pl_switch_options {
+	size_t size;
+	uint32_t wait_ms;       /* how long requests in flight may take; default 5000 */
+	bool keep_bitmap_below; /* the old top keeps a copy of the change bitmap; else only the new one has it */
+	const char *cbt_uuid;   /* 36 characters: the old top keeps the bitmap, an empty one of this name begins; else NULL */
+};
+/* From some moment on, which lies between two requests, writes go to the pushed image. @change is done when the old top
+ * is sealed: durable and closed. -EAGAIN: requests in flight did not end in time, nothing changed, the image is still
+ * pushed · -ENOENT nothing was pushed. */
+PL_API void pl_disk_switch(struct pl_disk *disk, const struct pl_switch_options *options, struct pl_change *change);
+
+enum pl_merge_into { PL_INTO_CHILD, PL_INTO_PARENT };
+/* Merge two neighbours: member @child (its number in pl_disk_members(), at least 1) and the one below it. What the
+ * chain needs of both is in one file when @change is done, durably, and the other is no longer used. INTO_PARENT writes
+ * over the parent, so nobody else may have it; a raw parent allows nothing else. In the background, at the pace that
+ * the guest's requests leave. -ECANCELED: some is moved, nothing is lost, and merging again goes on. */
+PL_API void pl_disk_merge(struct pl_disk *disk, uint32_t child, enum pl_merge_into into, struct pl_change *change);
+/* Ask the running change to end early: its done() gets -ECANCELED, or what it had reached. */
+PL_API void pl_disk_change_cancel(struct pl_disk *disk);
+
+/* ------------------------------------------------------------------ snapshots --------------------------------- */
+
+/* Operations on the bundle: descriptor and images together, crash-safe (their tables: snapshot/README.md). Each locks the
+ * bundle, reads its descriptor again, finishes or undoes what an interrupted operation left, and does its work. What
+ * points into the bundle (pl_bundle_chain) is void afterwards.
+ *
+ * @live: the server that has the disk open (pl_live_connect()), NULL when the disk is stopped. When some other process
+ * has it open the answer is -EBUSY.
+ *
+ * Errors: -ENOENT no such snapshot · -EINVAL it cannot be asked (the top, several children …) · -EEXIST · -EBUSY in use
+ * or another operation runs · -EMLINK other bundles share the file · -ECANCELED · -E2BIG the chain is full · and what
+ * opening, writing and syncing files can say. On failure the disk reads as before. */
+
+struct pl_live; /* a disk that is open: what an operation can ask of it */
+
+struct pl_progress {
+	void (*step)(void *arg, uint64_t done_bytes, uint64_t total_bytes); /* NULL: not wanted */
+	bool (*cancelled)(void *arg);                                       /* polled; NULL: never */
+	void *arg;
+};
+
+/* Who else implements it: kmod-free/control_client.c. Calls wait; 0 or -errno with the sentence. */
+struct pl_live_ops {
+	/* *@out: base first, one allocation, free() it. */
+	int (*members)(struct pl_live *live, struct pl_member **out, size_t *count);
+	int (*push)(struct pl_live *live, const char *name); /* a file of the bundle's folder */
+	int (*abandon)(struct pl_live *live);
+	int (*switch_top)(struct pl_live *live, const struct pl_switch_options *options, uint64_t *pause_ns);
+	int (*merge)(struct pl_live *live, uint32_t child, enum pl_merge_into into, const struct pl_progress *progress);
+	void (*close)(struct pl_live *live);
+};
+struct pl_live {
+	const struct pl_live_ops *ops;
+};
+static inline void pl_live_close(struct pl_live *live)
+{
+	if (live)
+		live->ops->close(live);
+}
+
+struct pl_snapshot_options {
+	size_t size;
+	const char *guid;     /* of the snapshot, with braces; NULL: a random one */
+	const char *cbt_uuid; /* start or rotate change tracking under this id, 36 characters; NULL: it goes on */
+	bool temporary;
+	int (*freeze)(void *arg, bool freeze); /* called around the switch of a running disk; NULL: not */
+	void *freeze_arg;
+};
+struct pl_snapshot_result {
+	char guid[PL_GUID_TEXT + 1];
+	uint64_t pause_ns; /* how long a running disk held requests */
+};
+PL_API int pl_snapshot_create(struct pl_bundle *bundle, struct pl_live *live, const struct pl_snapshot_options *options,
+			      struct pl_snapshot_result *out);
+
+enum pl_snapshot_end { PL_SNAPSHOT_REMOVED, PL_SNAPSHOT_MERGED, PL_SNAPSHOT_DEFERRED };
+/* Remove @guid: its image if nothing stands on it, by merging its only child into it, or later if it has several. */
+PL_API int pl_snapshot_delete(struct pl_bundle *bundle, struct pl_live *live, const char *guid,
+			      const struct pl_progress *progress, enum pl_snapshot_end *end);
+
+struct pl_snapshot_merge_options {
+	size_t size;
+	const char *guid;      /* the child, which is merged into its parent; NULL: the top */
+	bool all;              /* from the one below the top down to the first: one image is left */
+	const char *new_delta; /* path: the result goes to a new file there; NULL: the parent's file survives */
+	const struct pl_progress *progress;
+};
+PL_API int pl_snapshot_merge(struct pl_bundle *bundle, struct pl_live *live,
+			     const struct pl_snapshot_merge_options *options);
+
+/* Drop the top and go on from @guid. With @keep_guid the old top stays as the snapshot of that id. Stopped disks only,
+ * unless the old top is kept. */
+PL_API int pl_snapshot_switch(struct pl_bundle *bundle, struct pl_live *live, const char *guid, const char *keep_guid);
+
+/* Merge image files of one chain, without a descriptor: @paths base last, into the base, or into the new file @into. */
+PL_API int pl_images_merge(const char *const *paths, size_t count, const char *into,
+			   const struct pl_progress *progress);
+
+/* Finish or undo what an interrupted operation left, as every operation does first; *@what tells (one allocation; NULL
+ * when there was nothing). */
+PL_API int pl_bundle_recover(struct pl_bundle *bundle, struct pl_live *live, char **what);
+
+struct pl_snapshot { /* a node of the tree */
+	const char *guid, *parent_guid, *path; /* the bundle's */
+	bool is_top, is_temporary;
+};
+/* All of them in the descriptor's order; *@out is one allocation, free() it. */
+PL_API int pl_snapshot_list(const struct pl_bundle *bundle, struct pl_snapshot **out, size_t *count);
+
 /* Directory for sockets and state of this user's servers, created 0700: /run/ploop, $XDG_RUNTIME_DIR/ploop or
  * /tmp/ploop-UID (checked to be ours). */
 PL_API int pl_run_dir(char *out, size_t out_bytes);
