@@ -93,6 +93,37 @@ struct lay_desc_node *lay_desc_find(const struct lay_desc *desc, const struct la
 /* Name the top TOPDELTA everywhere, as every writer does except for volumes. -EUCLEAN: another node has that name. */
 int lay_desc_settle_top(struct lay_desc *desc, struct lay_desc_why *why);
 
+/* ---- edits: what one step of an operation on the bundle changes (descriptor_edit.c). New nodes come last, the others
+ * keep their order. What these ask of their arguments is the caller's to have checked. -ENOMEM: nothing was changed. */
+
+/* *@out is ended with lay_desc_fini(). */
+int lay_desc_copy(const struct lay_desc *desc, struct lay_desc *out);
+
+/* How many nodes stand on @guid; *@last (may be NULL) is the last of them. */
+size_t lay_desc_children(const struct lay_desc *desc, const struct lay_guid *guid, struct lay_desc_node **last);
+
+/* The top, which was TOPDELTA, becomes snapshot @guid, a new id, and a new TOPDELTA in @file stands on it. */
+int lay_desc_snapshot(struct lay_desc *desc, const struct lay_guid *guid, const char *file, bool temporary);
+
+/* Forget @leaf, on which nothing stands and which is not the top. */
+void lay_desc_remove(struct lay_desc *desc, const struct lay_guid *leaf);
+
+/* Forget the top: the node below it, which nothing else stands on, is TOPDELTA now. */
+void lay_desc_drop_top(struct lay_desc *desc);
+
+/* @guid has the name @new_guid, which no node had, everywhere. */
+void lay_desc_rename(struct lay_desc *desc, const struct lay_guid *guid, const struct lay_guid *new_guid);
+
+enum lay_desc_keep { LAY_KEEP_CHILDS_FILE, LAY_KEEP_PARENTS_FILE };
+/* @child and the node below it, which nothing else stands on, become one with the id of @child. */
+void lay_desc_merge(struct lay_desc *desc, const struct lay_guid *child, enum lay_desc_keep keep);
+
+/* A new TOPDELTA in @file stands on @guid, another node than the top, which was TOPDELTA. The old top, on which nothing
+ * stands, is forgotten, or kept as @kept, a new id. */
+int lay_desc_switch(struct lay_desc *desc, const struct lay_guid *guid, const char *file, const struct lay_guid *kept);
+
+int lay_desc_set_file(struct lay_desc_node *node, const char *file);
+
 static inline void desc_autop(struct lay_desc *desc)
 {
 	lay_desc_fini(desc);
