@@ -6,7 +6,7 @@
 #include "cli/guest_partition.h"
 #include "cli/guest_usage.h"
 #include "cli/interrupt.h"
-#include "cli/resolve.h"
+#include "cli/mount_disk.h"
 #include "cli/with_disk.h"
 
 #include "base/cleanup.h"
@@ -15,15 +15,6 @@
 #include <sys/stat.h>
 
 #define UNDO_TIMEOUT_MS 30000
-
-struct mount_args {
-	bool readonly, fsck, no_scan, quota;
-	const char *mount_point, *type, *data, *device, *component, *transport, *debug;
-	struct cli_uuid uuid;
-	struct cli_format format;
-	struct cli_list outside;
-	uint64_t cluster_sectors;
-};
 
 static const struct cli_option options[] = {
 	CLI_FLAG('r', "read-only", struct mount_args, readonly, "change nothing, neither disk nor file system"),
@@ -136,7 +127,7 @@ static void undo(struct pl_device *d)
 	pl_fail(-EIO, "%s", why ? why : "");
 }
 
-static int mount_disk(const struct mount_args *a, const struct disk *disk)
+int mount_disk(const struct mount_args *a, const struct disk *disk)
 {
 	struct pl_device *d;
 	interrupt_catch();
@@ -157,7 +148,7 @@ static int mount_disk(const struct mount_args *a, const struct disk *disk)
 	return r;
 }
 
-static int check_args(const struct mount_args *a)
+int mount_check_args(const struct mount_args *a)
 {
 	struct stat st;
 	if (a->component && strpbrk(a->component, "/\n"))
@@ -182,7 +173,7 @@ static int run(void *p, int argc, char **argv)
 		.cluster_sectors = a->cluster_sectors,
 		.base_format = a->format,
 	};
-	int r = check_args(a);
+	int r = mount_check_args(a);
 	if (r == 0)
 		r = disk_resolve(argc, argv, &how, &disk);
 	if (r != 0)

@@ -108,6 +108,7 @@ struct cli_command {
 	size_t args_bytes;                   /* of the struct that the options fill; zeroed before */
 	int min_words, max_words;            /* arguments that are not options; max_words < 0: any number */
 	bool stock;                          /* exit codes are the stock tool's; else 0 done, 1 failed, 2 misuse */
+	int failure_code;                    /* what every failure ends with, misuse too; 0: as above */
 	bool parsed_output;                  /* others parse its stdout: no console lines there */
 
 	/* Returns an exit code, or a negative errno that is mapped with CLI_AT_OTHER, or cli_misuse(). The sentence in
@@ -137,5 +138,8 @@ int cli_parse_size(const char *text, uint64_t *sectors);
 int cli_parse_number(const char *text, uint64_t *number);
 int cli_parse_uuid(const char *text, struct cli_uuid *uuid);
 int cli_parse_format(const char *text, struct cli_format *format);
+
+/* A new id. -EIO: there is no randomness. */
+int cli_random_uuid(struct cli_uuid *uuid);
 
 #endif

@@ -15,6 +15,8 @@ static const int code_of_step[] = {
 	[CLI_AT_DESCRIPTOR] = EXIT_LOCK,
 	[CLI_AT_DESCRIPTOR_WRITE] = EXIT_DISKDESCR,
 	[CLI_AT_SNAPSHOT] = EXIT_NOSNAP,
+	[CLI_AT_CHAIN] = EXIT_WRITE,
+	[CLI_AT_MERGE] = EXIT_WRITE,
 	[CLI_AT_DEVICE] = EXIT_DEVICE,
 	[CLI_AT_MOUNT] = EXIT_MOUNT,
 	[CLI_AT_UMOUNT] = EXIT_UMOUNT,
@@ -28,6 +30,30 @@ static int step_has_one_code(enum cli_step step)
 	return step == CLI_AT_DESCRIPTOR || step == CLI_AT_MKFS || step == CLI_AT_FSCK;
 }
 
+/* Operations on a chain know better than the general rule which side is wrong; 0: they do not. */
+static int code_of_chain(int err, enum cli_step step)
+{
+	switch (err) {
+	case -ENOENT:
+		return EXIT_NOSNAP;
+	case -E2BIG: /* too many images */
+	case -EMLINK:
+		return EXIT_PARAM;
+	case -ESTALE:
+		return EXIT_DISKDESCR;
+	case -EBUSY:
+		return step == CLI_AT_MERGE ? EXIT_EBUSY : EXIT_PLOOPINUSE;
+	case -ECANCELED:
+		return EXIT_SYS;
+	case -EACCES:
+	case -EPERM:
+	case -EROFS:
+		return EXIT_OPEN;
+	default:
+		return 0;
+	}
+}
+
 int cli_exit_code(int err, enum cli_step step)
 {
 	if (err >= 0)
@@ -36,6 +62,9 @@ int cli_exit_code(int err, enum cli_step step)
 		return EXIT_MALLOC;
 	if (step_has_one_code(step))
 		return code_of_step[step];
+	int code = step == CLI_AT_CHAIN || step == CLI_AT_MERGE ? code_of_chain(err, step) : 0;
+	if (code)
+		return code;
 	switch (err) {
 	case -EUCLEAN:
 	case -EMEDIUMTYPE:

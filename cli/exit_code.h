@@ -37,6 +37,8 @@ enum cli_step {
 	CLI_AT_DESCRIPTOR,       /* reading DiskDescriptor.xml */
 	CLI_AT_DESCRIPTOR_WRITE, /* writing it */
 	CLI_AT_SNAPSHOT,         /* looking up a snapshot */
+	CLI_AT_CHAIN,            /* changing which images a disk consists of */
+	CLI_AT_MERGE,            /* merging or removing one of them */
 	CLI_AT_DEVICE,
 	CLI_AT_MOUNT,
 	CLI_AT_UMOUNT,

@@ -32,6 +32,8 @@ static const struct cli_command *find_child(const struct cli_command *group, con
 
 static int misuse_code(const struct cli_command *command)
 {
+	if (command->failure_code)
+		return command->failure_code;
 	return command->stock ? EXIT_PARAM : 2;
 }
 
@@ -42,6 +44,8 @@ static int final_code(const struct cli_command *command, int r)
 		return 0;
 	if (r == CLI_MISUSE)
 		return misuse_code(command);
+	if (command->failure_code && r != 0)
+		return command->failure_code;
 	if (command->stock || r == 0)
 		return cli_exit_code(r, CLI_AT_OTHER);
 	return 1;

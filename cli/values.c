@@ -3,8 +3,10 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define SIZE_LIMIT_SECTORS (UINT64_C(0xFFFFFFFF) * 512)
 
@@ -90,6 +92,19 @@ int cli_parse_uuid(const char *text, struct cli_uuid *uuid)
 	}
 	out.text[PL_GUID_TEXT - 1] = '}';
 	*uuid = out;
+	return 0;
+}
+
+int cli_random_uuid(struct cli_uuid *uuid)
+{
+	uint8_t b[16];
+	if (getrandom(b, sizeof(b), 0) != sizeof(b))
+		return pl_fail(-EIO, "getrandom: %s", strerror(errno));
+	b[6] = (b[6] & 0x0F) | 0x40; /* version 4 */
+	b[8] = (b[8] & 0x3F) | 0x80;
+	snprintf(uuid->text, sizeof(uuid->text),
+		 "{%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x}", b[0], b[1], b[2], b[3], b[4],
+		 b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 	return 0;
 }
 
