@@ -52,10 +52,11 @@ objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LAYOUT_OBJS := $(call objs,$(call srcs,layout))
 ENGINE_OBJS := $(call objs,$(filter-out ploop/%_main.c,$(call srcs,ploop)))
+SNAPSHOT_OBJS := $(call objs,$(call srcs,snapshot))
 SERVE_OBJS := $(call objs,$(filter-out kmod-free/%_main.c,$(call srcs,kmod-free)))
 CLI_OBJS := $(call objs,$(call srcs,cli))
 
-ARCHIVES := $(BUILD)/liblayout.a $(BUILD)/libengine.a $(BUILD)/libserve.a
+ARCHIVES := $(BUILD)/liblayout.a $(BUILD)/libengine.a $(BUILD)/libsnapshot.a $(BUILD)/libserve.a
 PROGRAMS := $(BUILD)/ploop $(BUILD)/ploop-server $(BUILD)/ploop-holder
 SHLIB := $(BUILD)/libploop-core.so.0
 
@@ -67,6 +68,7 @@ all: $(PROGRAMS) $(SHLIB) ## build everything
 
 $(BUILD)/liblayout.a: $(LAYOUT_OBJS)
 $(BUILD)/libengine.a: $(ENGINE_OBJS)
+$(BUILD)/libsnapshot.a: $(SNAPSHOT_OBJS)
 $(BUILD)/libserve.a: $(SERVE_OBJS)
 $(ARCHIVES):
 	@echo "  AR    $@"
@@ -74,19 +76,19 @@ $(ARCHIVES):
 
 $(BUILD)/ploop: $(CLI_OBJS) $(ARCHIVES)
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(CLI_OBJS) $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(CLI_LIBS) $(SERVE_LIBS) $(ENGINE_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(CLI_OBJS) $(BUILD)/libserve.a $(BUILD)/libsnapshot.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(CLI_LIBS) $(SERVE_LIBS) $(ENGINE_LIBS)
 
 $(BUILD)/ploop-server: $(BUILD)/obj/kmod-free/server_main.o $(ARCHIVES)
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(SERVE_LIBS) $(ENGINE_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libserve.a $(BUILD)/libsnapshot.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(SERVE_LIBS) $(ENGINE_LIBS)
 
 $(BUILD)/ploop-holder: $(BUILD)/obj/ploop/holder_main.o
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $<
 
-$(SHLIB): $(ENGINE_OBJS) $(LAYOUT_OBJS) ploop/libploop-core.map
+$(SHLIB): $(SNAPSHOT_OBJS) $(ENGINE_OBJS) $(LAYOUT_OBJS) ploop/libploop-core.map
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libploop-core.so.0 -Wl,--version-script=ploop/libploop-core.map -o $@ $(ENGINE_OBJS) $(LAYOUT_OBJS) -Wl,--as-needed $(ENGINE_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,libploop-core.so.0 -Wl,--version-script=ploop/libploop-core.map -o $@ $(SNAPSHOT_OBJS) $(ENGINE_OBJS) $(LAYOUT_OBJS) -Wl,--as-needed $(ENGINE_LIBS)
 
 $(BUILD)/obj/layout/descriptor.o: CPPFLAGS += $(XML_CFLAGS)
 $(BUILD)/obj/kmod-free/fuse%.o: CPPFLAGS += $(FUSE_CFLAGS)
@@ -122,11 +124,11 @@ $(BUILD)/libcli.a: $(filter-out $(BUILD)/obj/cli/main.o,$(CLI_OBJS))
 
 $(BUILD)/tests/unit/cli_%: $(BUILD)/tests/unit/cli_%.o $(BUILD)/libcli.a $(ARCHIVES)
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libcli.a $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -lcriterion -Wl,--as-needed $(CLI_LIBS) $(SERVE_LIBS) $(ENGINE_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libcli.a $(BUILD)/libserve.a $(BUILD)/libsnapshot.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -lcriterion -Wl,--as-needed $(CLI_LIBS) $(SERVE_LIBS) $(ENGINE_LIBS)
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_OBJS) $(ARCHIVES)
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(SUPPORT_OBJS) $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -lcriterion -Wl,--as-needed -lnbd $(SERVE_LIBS) $(ENGINE_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(SUPPORT_OBJS) $(BUILD)/libserve.a $(BUILD)/libsnapshot.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -lcriterion -Wl,--as-needed -lnbd $(SERVE_LIBS) $(ENGINE_LIBS)
 
 # Its calls for memory come to itself first.
 $(BUILD)/tests/unit/ploop_no_memory: LDFLAGS += $(addprefix -Wl$(COMMA)--wrap=,malloc calloc realloc aligned_alloc strdup)
@@ -144,7 +146,7 @@ fuzzers: $(FUZZERS)
 
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(SUPPORT_OBJS) $(ARCHIVES)
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(SUPPORT_OBJS) $(BUILD)/libserve.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(SERVE_LIBS) $(ENGINE_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(SUPPORT_OBJS) $(BUILD)/libserve.a $(BUILD)/libsnapshot.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(SERVE_LIBS) $(ENGINE_LIBS)
 
 .SECONDARY:
 

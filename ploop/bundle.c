@@ -69,7 +69,7 @@ static int read_file(int fd, const char *path, char **out, size_t *out_bytes)
 	return 0;
 }
 
-static int read_descriptor(struct pl_bundle *b, bool named_folder)
+static int read_descriptor(const struct pl_bundle *b, bool named_folder, struct lay_desc *out)
 {
 	struct pl_image_ref ref = {.path = b->path, .name = strrchr(b->path, '/') + 1, .dir_fd = b->folder_fd};
 	autofd int fd = pl_image_open_fd(&ref, O_RDONLY);
@@ -83,8 +83,24 @@ static int read_descriptor(struct pl_bundle *b, bool named_folder)
 	if (r)
 		return r;
 	struct lay_desc_why why;
-	r = lay_desc_parse(text, n, &b->desc, &why);
+	r = lay_desc_parse(text, n, out, &why);
 	return r ? pl_fail(r, "%s: %s", b->path, why.text) : 0;
+}
+
+static int copy_outside(struct pl_bundle *b, const char *const *outside)
+{
+	size_t n = 0;
+	while (outside && outside[n])
+		n++;
+	if (!n)
+		return 0;
+	b->outside = calloc(n + 1, sizeof(*b->outside));
+	for (size_t i = 0; b->outside && i < n; i++) {
+		b->outside[i] = strdup(outside[i]);
+		if (!b->outside[i])
+			return pl_fail(-ENOMEM, "open %s: no memory", b->path);
+	}
+	return b->outside ? 0 : pl_fail(-ENOMEM, "open %s: no memory", b->path);
 }
 
 int pl_bundle_open(const char *path, const struct pl_bundle_options *options, struct pl_bundle **out)
@@ -96,19 +112,20 @@ int pl_bundle_open(const char *path, const struct pl_bundle_options *options, st
 	b->folder_fd = -1;
 	int r = find_folder(b, path, &named_folder);
 	if (!r)
-		r = read_descriptor(b, named_folder);
+		r = read_descriptor(b, named_folder, &b->desc);
 	if (!r)
-		r = bundle_locate(b, options ? options->outside : NULL);
+		r = copy_outside(b, options ? options->outside : NULL);
+	if (!r)
+		r = bundle_locate(b, (const char *const *)b->outside);
 	if (r)
 		return r;
 	*out = bundle_steal(&b);
 	return 0;
 }
 
-void pl_bundle_close(struct pl_bundle *b)
+/* What was read from the descriptor, and what was made of it. */
+static void forget_content(struct pl_bundle *b)
 {
-	if (!b)
-		return;
 	while (b->chains) {
 		struct bundle_chain *next = b->chains->next;
 		free(b->chains);
@@ -120,6 +137,31 @@ void pl_bundle_close(struct pl_bundle *b)
 	}
 	free(b->images);
 	lay_desc_fini(&b->desc);
+}
+
+int bundle_reload(struct pl_bundle *b)
+{
+	struct pl_bundle fresh = *b;
+	fresh.desc = (struct lay_desc){0};
+	fresh.images = NULL;
+	fresh.chains = NULL;
+	int r = read_descriptor(b, true, &fresh.desc);
+	if (!r)
+		r = bundle_locate(&fresh, (const char *const *)b->outside);
+	forget_content(r ? &fresh : b);
+	if (!r)
+		*b = fresh;
+	return r;
+}
+
+void pl_bundle_close(struct pl_bundle *b)
+{
+	if (!b)
+		return;
+	forget_content(b);
+	for (size_t i = 0; b->outside && b->outside[i]; i++)
+		free(b->outside[i]);
+	free(b->outside);
 	if (b->folder_fd >= 0)
 		close(b->folder_fd);
 	free(b->folder);
@@ -151,8 +193,7 @@ void pl_bundle_get_info(const struct pl_bundle *b, struct pl_bundle_info *out)
 	memcpy(out->top_guid, b->desc.top.text, sizeof(out->top_guid));
 }
 
-/* As an operator types it: braces or not, any case. */
-static bool parse_snapshot(const char *text, struct lay_guid *out)
+bool bundle_guid(const char *text, struct lay_guid *out)
 {
 	char braced[PL_GUID_TEXT + 1];
 	if (strlen(text) != PL_GUID_TEXT - 2)
@@ -164,7 +205,7 @@ static bool parse_snapshot(const char *text, struct lay_guid *out)
 static int find_node(const struct pl_bundle *b, const char *guid, const struct lay_desc_node **out)
 {
 	struct lay_guid wanted = b->desc.top;
-	if (guid && !parse_snapshot(guid, &wanted))
+	if (guid && !bundle_guid(guid, &wanted))
 		return pl_fail(-EINVAL, "snapshot \"%.64s\" is not a UUID", guid);
 	const struct lay_desc_node *node = lay_desc_find(&b->desc, &wanted);
 	if (!node)

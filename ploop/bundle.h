@@ -18,7 +18,15 @@ struct pl_bundle {
 	struct lay_desc desc;
 	struct pl_image_ref *images; /* one per desc.nodes[], same order; path and name are owned */
 	struct bundle_chain *chains;
+	char **outside; /* the files outside the folder that the operator allows, NULL-terminated; NULL: none */
 };
+
+/* Read the descriptor again and find its images. What pl_bundle_chain() gave out is void. On failure @b is as before.
+ */
+int bundle_reload(struct pl_bundle *b);
+
+/* A snapshot's id as an operator types it: braces or not, any case. */
+bool bundle_guid(const char *text, struct lay_guid *out);
 
 /* Fill @b->images: find the file of each node and apply D9. -EXDEV a file outside the folder that is not among
  * @outside (NULL-terminated, may be NULL) · -EUCLEAN two images are one file, or one is the descriptor · -EISDIR,
@@ -29,11 +37,19 @@ int bundle_locate(struct pl_bundle *b, const char *const *outside);
  * -EXDEV: it is not below, or has a "..". */
 int bundle_name_below(const char *folder, const char *file, char **out);
 
-enum bundle_store_how { BUNDLE_REPLACE, BUNDLE_CREATE };
+/* The lock of whoever changes the bundle in @folder_fd (@path, for messages): one operation at a time, by all
+ * processes. A descriptor of the folder; closing it unlocks. -EBUSY another operation runs. */
+int bundle_lock(int folder_fd, const char *path);
+
+enum bundle_store_how {
+	BUNDLE_REPLACE,
+	BUNDLE_REPLACE_LOCKED, /* the caller has the lock */
+	BUNDLE_CREATE,
+};
 
 /* D6: put @desc in place of the folder's descriptor. Its top is named TOPDELTA from then on, also on failure. Durable
  * on return; on failure the old one stands. @path is the folder's, for messages. BUNDLE_CREATE: -EEXIST when there is
- * one. -EBUSY somebody else is storing · -EINVAL @desc would not be readable. */
+ * one. -EBUSY another operation runs · -EINVAL @desc would not be readable. */
 int bundle_store(int folder_fd, const char *path, struct lay_desc *desc, enum bundle_store_how how);
 
 #endif

@@ -86,6 +86,22 @@ static int serialise(const struct lay_desc *desc, const char *path, char **text,
 	return r ? pl_fail(-EINVAL, "%s: the new " LAY_DESC_NAME " would be refused: %s", path, why.text) : 0;
 }
 
+static int open_folder(int folder_fd, const char *path)
+{
+	int folder = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* O_PATH cannot be synced or locked */
+	return folder < 0 ? pl_fail(-errno, "open %s: %s", path, strerror(errno)) : folder;
+}
+
+int bundle_lock(int folder_fd, const char *path)
+{
+	autofd int folder = open_folder(folder_fd, path);
+	if (folder < 0)
+		return folder;
+	if (flock(folder, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) /* elsewhere (NFS) folders have no locks */
+		return pl_fail(-EBUSY, "another operation is running on %s", path);
+	return fd_steal(&folder);
+}
+
 int bundle_store(int folder_fd, const char *path, struct lay_desc *desc, enum bundle_store_how how)
 {
 	autofree char *text = NULL;
@@ -98,11 +114,9 @@ int bundle_store(int folder_fd, const char *path, struct lay_desc *desc, enum bu
 	if (r)
 		return r;
 
-	autofd int folder = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* O_PATH cannot be synced */
+	autofd int folder = how == BUNDLE_REPLACE_LOCKED ? open_folder(folder_fd, path) : bundle_lock(folder_fd, path);
 	if (folder < 0)
-		return pl_fail(-errno, "open %s: %s", path, strerror(errno));
-	if (flock(folder, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) /* elsewhere (NFS) folders have no locks */
-		return pl_fail(-EBUSY, "%s: another process is writing its " LAY_DESC_NAME, path);
+		return folder;
 	r = replace(folder, text, n, how);
 	return r ? pl_fail(r, "%s: write " LAY_DESC_NAME ": %s", path, strerror(-r)) : 0;
 }

@@ -4,6 +4,8 @@
 
 #include "ploop/bundle.h"
 #include "ploop/fold.h"
+#include "ploop/image_fd.h"
+#include "ploop/image_file.h"
 #include "ploop/lock.h"
 #include "ploop/settle.h"
 

@@ -112,7 +112,7 @@ Test(ploop_bundle_store, D6_two_writers_exclude_each_other)
 	enter();
 	autofd int other = open("d", O_RDONLY | O_DIRECTORY);
 	cr_assert(eq(int, flock(other, LOCK_EX), 0));
-	expect_not_created(create("root.hds"), -EBUSY, "/d: another process is writing its DiskDescriptor.xml");
+	expect_not_created(create("root.hds"), -EBUSY, "another operation is running on ");
 }
 
 Test(ploop_bundle_store, D6_failed_replacement_leaves_the_old_descriptor)
@@ -144,5 +144,33 @@ Test(ploop_bundle_store, replacement_is_whole_and_normalised)
 	get(XML, got, sizeof(got));
 	cr_expect(eq(str, got, want));
 	expect_only_descriptor_in_folder();
+	pl_bundle_close(b);
+}
+
+Test(ploop_bundle_store, reload_sees_what_somebody_else_stored_and_keeps_what_it_had_when_it_cannot)
+{
+	struct pl_bundle_info info;
+	make("stable/fresh");
+	struct pl_bundle *b = opened("d", NULL), *other = opened("d", NULL);
+	other->desc.size_sectors = 4096;
+	cr_assert(eq(int, bundle_store(other->folder_fd, other->folder, &other->desc, BUNDLE_REPLACE), 0));
+	cr_assert(eq(int, bundle_reload(b), 0), "%s", pl_error());
+	pl_bundle_get_info(b, &info);
+	cr_expect(eq(u64, info.size_sectors, 4096));
+	put(XML, "nothing");
+	cr_expect(eq(int, bundle_reload(b), -EUCLEAN));
+	cr_expect(eq(str, (char *)only_image(b).name, "root.hds"));
+	pl_bundle_close(b);
+	pl_bundle_close(other);
+}
+
+Test(ploop_bundle_store, who_has_the_lock_stores_without_another_one)
+{
+	make("stable/fresh");
+	struct pl_bundle *b = opened("d", NULL);
+	autofd int lock = bundle_lock(b->folder_fd, b->folder);
+	cr_assert(ge(int, lock, 0), "%s", pl_error());
+	cr_expect(eq(int, bundle_store(b->folder_fd, b->folder, &b->desc, BUNDLE_REPLACE), -EBUSY));
+	cr_expect(eq(int, bundle_store(b->folder_fd, b->folder, &b->desc, BUNDLE_REPLACE_LOCKED), 0));
 	pl_bundle_close(b);
 }
