@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define ENTRIES		       128u
+#define ENTRIES		       LAY_GPT_ENTRIES
 #define ENTRY_BYTES	       128u
 #define ENTRIES_BYTES	       (ENTRIES * ENTRY_BYTES)
 #define HEADER_BYTES	       92u
@@ -167,4 +167,52 @@ enum lay_gpt_status lay_gpt_decode(const uint8_t primary[LAY_GPT_PRIMARY_SECTORS
 		return LAY_GPT_BAD_RANGE;
 	*out = (struct lay_partition){first, last - first + 1};
 	return LAY_GPT_OK;
+}
+
+/* ---- new GUIDs */
+
+uint64_t lay_gpt_secondary_sector(const uint8_t primary[LAY_GPT_PRIMARY_SECTORS * SECTOR_BYTES], uint64_t size_sectors)
+{
+	uint64_t sector = load_le64(primary + PRIMARY_HEADER_SECTOR * SECTOR_BYTES + AT_ALTERNATE);
+	bool fits = sector >= LAY_GPT_PRIMARY_SECTORS + LAY_GPT_SECONDARY_SECTORS - 1 && sector < size_sectors;
+	return fits ? sector : 0;
+}
+
+bool lay_gpt_is_second_copy(const uint8_t secondary[LAY_GPT_SECONDARY_SECTORS * SECTOR_BYTES], uint64_t sector,
+			    const uint8_t primary[LAY_GPT_PRIMARY_SECTORS * SECTOR_BYTES])
+{
+	const uint8_t *header = secondary + ENTRIES_BYTES;
+	return memcmp(header + AT_SIGNATURE, signature, sizeof(signature)) == 0 &&
+	       load_le32(header + AT_HEADER_BYTES) == HEADER_BYTES && header_crc_is_right(header) &&
+	       load_le64(header + AT_SELF) == sector &&
+	       load_le64(header + AT_ENTRIES_SECTOR) == sector + 1 - LAY_GPT_SECONDARY_SECTORS &&
+	       memcmp(secondary, primary + PRIMARY_ENTRIES_SECTOR * SECTOR_BYTES, ENTRIES_BYTES) == 0;
+}
+
+static void sign_header(uint8_t *header, const uint8_t *disk_guid, uint32_t entries_crc)
+{
+	store_guid(header + AT_DISK_GUID, disk_guid);
+	store_le32(header + AT_ENTRIES_CRC, entries_crc);
+	store_le32(header + AT_HEADER_CRC, 0);
+	store_le32(header + AT_HEADER_CRC, lay_crc32(header, HEADER_BYTES));
+}
+
+void lay_gpt_renew(uint8_t primary[LAY_GPT_PRIMARY_SECTORS * SECTOR_BYTES],
+		   uint8_t secondary[LAY_GPT_SECONDARY_SECTORS * SECTOR_BYTES],
+		   const uint8_t disk_guid[LAY_GPT_GUID_BYTES],
+		   const uint8_t part_guids[LAY_GPT_ENTRIES][LAY_GPT_GUID_BYTES])
+{
+	static const uint8_t no_type[LAY_GPT_GUID_BYTES];
+	uint8_t *entries = primary + PRIMARY_ENTRIES_SECTOR * SECTOR_BYTES;
+	for (size_t i = 0; i < ENTRIES; i++) {
+		uint8_t *entry = entries + i * ENTRY_BYTES;
+		if (memcmp(entry + ENTRY_TYPE, no_type, sizeof(no_type)) != 0)
+			store_guid(entry + ENTRY_GUID, part_guids[i]);
+	}
+	uint32_t crc = lay_crc32(entries, ENTRIES_BYTES);
+	sign_header(primary + PRIMARY_HEADER_SECTOR * SECTOR_BYTES, disk_guid, crc);
+	if (!secondary)
+		return;
+	memcpy(secondary, entries, ENTRIES_BYTES);
+	sign_header(secondary + ENTRIES_BYTES, disk_guid, crc);
 }

@@ -6,6 +6,7 @@
 #include "base/units.h"
 
 #define LAY_GPT_GUID_BYTES	  16
+#define LAY_GPT_ENTRIES		  128u
 #define LAY_GPT_PRIMARY_SECTORS	  34u /* protective MBR, header, 128 entries: sector 0 on */
 #define LAY_GPT_SECONDARY_SECTORS 33u /* entries, header: the last sectors of the disk */
 
@@ -36,6 +37,18 @@ enum lay_gpt_status {
 /* Read partition 1 from the first sectors of a disk. */
 enum lay_gpt_status lay_gpt_decode(const uint8_t primary[LAY_GPT_PRIMARY_SECTORS * SECTOR_BYTES], uint64_t size_sectors,
 				   struct lay_partition *out);
+
+/* Where the header of the second copy is, as a header that lay_gpt_decode() passed says; its entries lie before it. 0:
+ * nowhere on the disk. */
+uint64_t lay_gpt_secondary_sector(const uint8_t primary[LAY_GPT_PRIMARY_SECTORS * SECTOR_BYTES], uint64_t size_sectors);
+/* Is @secondary (entries, then the header that lies in @sector) a sound second copy of @primary's table? */
+bool lay_gpt_is_second_copy(const uint8_t secondary[LAY_GPT_SECONDARY_SECTORS * SECTOR_BYTES], uint64_t sector,
+			    const uint8_t primary[LAY_GPT_PRIMARY_SECTORS * SECTOR_BYTES]);
+/* Give the disk and each of its partitions a new GUID, in both copies; @secondary may be NULL. */
+void lay_gpt_renew(uint8_t primary[LAY_GPT_PRIMARY_SECTORS * SECTOR_BYTES],
+		   uint8_t secondary[LAY_GPT_SECONDARY_SECTORS * SECTOR_BYTES],
+		   const uint8_t disk_guid[LAY_GPT_GUID_BYTES],
+		   const uint8_t part_guids[LAY_GPT_ENTRIES][LAY_GPT_GUID_BYTES]);
 
 /* The checksum of GPT headers and entries: CRC-32 as in Ethernet and zlib. */
 uint32_t lay_crc32(const void *data, size_t bytes);

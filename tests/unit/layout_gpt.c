@@ -156,3 +156,47 @@ ParameterizedTest(struct refused *x, layout_gpt, signed_nonsense_is_refused)
 	sign();
 	cr_assert(eq(int, lay_gpt_decode(primary, SIZE, &part), x->want));
 }
+
+/* ---- new GUIDs */
+
+static uint8_t new_guids[LAY_GPT_ENTRIES][LAY_GPT_GUID_BYTES];
+
+static void make_guids(void)
+{
+	for (size_t i = 0; i < sizeof(new_guids); i++)
+		((uint8_t *)new_guids)[i] = (uint8_t)(i * 7 + 3);
+}
+
+Test(layout_gpt, renewed_table_is_the_one_that_init_would_have_made_with_these_guids)
+{
+	uint8_t want[sizeof(primary)], want_second[sizeof(secondary)];
+	make_guids();
+	struct lay_partition part;
+	cr_assert(lay_gpt_place(SIZE, 2048, &part));
+	lay_gpt_build(SIZE, &part, new_guids[100], new_guids[0], want, want_second);
+	build(SIZE, 2048);
+	cr_assert(eq(u64, lay_gpt_secondary_sector(primary, SIZE), SIZE - 1));
+	cr_assert(lay_gpt_is_second_copy(secondary, SIZE - 1, primary));
+	lay_gpt_renew(primary, secondary, new_guids[100], new_guids);
+	cr_expect(eq(int, memcmp(primary, want, sizeof(want)), 0));
+	cr_expect(eq(int, memcmp(secondary, want_second, sizeof(want_second)), 0));
+}
+
+Test(layout_gpt, second_copy_that_does_not_fit_is_seen)
+{
+	build(SIZE, 2048);
+	cr_expect(not(lay_gpt_is_second_copy(secondary, SIZE - 2, primary)), "it says where it is");
+	secondary[0] ^= 1;
+	cr_expect(not(lay_gpt_is_second_copy(secondary, SIZE - 1, primary)), "other entries");
+	build(SIZE, 2048);
+	secondary[LAY_GPT_SECONDARY_SECTORS * SECTOR_BYTES - SECTOR_BYTES + 40] ^= 1;
+	cr_expect(not(lay_gpt_is_second_copy(secondary, SIZE - 1, primary)), "checksum of the header");
+
+	build(SIZE, 2048);
+	store_le64(primary + SECTOR_BYTES + 32, SIZE);
+	sign();
+	cr_expect(eq(u64, lay_gpt_secondary_sector(primary, SIZE), 0), "behind the disk");
+	store_le64(primary + SECTOR_BYTES + 32, 65);
+	sign();
+	cr_expect(eq(u64, lay_gpt_secondary_sector(primary, SIZE), 0), "inside of the first copy");
+}
