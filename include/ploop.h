@@ -384,6 +384,8 @@ struct pl_change { /* the caller's memory until done() */
 	char error[512];    /* the sentence when res < 0 */
 	uint64_t pause_ns;  /* how long requests were held */
 	uint64_t done_bytes, total_bytes;
+	struct pl_disk *disk; /* the engine's, this and the next */
+	struct pl_io io;
 };
 
 /* Open @ref as the next top: an empty delta, durable, of the disk's cluster size, version and size. Nothing changes for
@@ -500,6 +502,40 @@ struct pl_snapshot { /* a node of the tree */
 };
 /* All of them in the descriptor's order; *@out is one allocation, free() it. */
 PL_API int pl_snapshot_list(const struct pl_bundle *bundle, struct pl_snapshot **out, size_t *count);
+
+/* ------------------------------------------------------------------ clones, templates, moving ----------------- */
+
+/* A clone is a bundle of its own that begins with the state of another. A linked one shares the images below its top:
+ * they are hard links, so either bundle may be moved and deleted, and the link count of an image is the number of bundles
+ * that read it. @target must not exist, or be an empty folder. It appears as a whole, durable, or not at all; what a crash
+ * leaves is a hidden folder beside it, which the next clone or move to the same place removes.
+ *
+ * Errors: as for snapshots · -EEXIST @target · -EXDEV a linked clone in another file system, or a move of images that lie
+ * outside of the bundle · -ENOSPC, with nothing left. */
+
+struct pl_clone_options {
+	size_t size;
+	const char *guid;   /* the snapshot to begin with; NULL: the present state */
+	bool full;          /* copies of the images instead of links */
+	bool keep_identity; /* GUIDs of the partition table and UUID of the file system stay those of the source */
+	const struct pl_progress *progress;
+};
+struct pl_clone_result {
+	char guid[PL_GUID_TEXT + 1]; /* the image of the source that the clone begins with */
+	bool made_snapshot;          /* the source got that snapshot for it, and keeps it */
+	char identity[512];          /* what became of GUIDs and UUID: a sentence; "" with @keep_identity */
+};
+/* A linked clone of the present state stands on the top of a sealed bundle, and else on a new snapshot of @source. */
+PL_API int pl_clone(struct pl_bundle *source, struct pl_live *live, const char *target,
+		    const struct pl_clone_options *options, struct pl_clone_result *out);
+
+/* Make a template of a stopped disk: its images lose their permission to be written, durably, and are not opened for
+ * writing any more. -EBUSY it is in use. */
+PL_API int pl_bundle_seal(struct pl_bundle *bundle);
+
+/* Move the folder of a stopped disk with all that is in it: renamed, or copied and then removed. @bundle is to be closed
+ * afterwards. -EINVAL @target lies inside. */
+PL_API int pl_bundle_move(struct pl_bundle *bundle, const char *target, const struct pl_progress *progress);
 
 /* Directory for sockets and state of this user's servers, created 0700: /run/ploop, $XDG_RUNTIME_DIR/ploop or
  * /tmp/ploop-UID (checked to be ours). */
