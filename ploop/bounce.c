@@ -87,7 +87,7 @@ static void bounced_write_done(struct frag *f)
 		frag_finish(f, f->io.res ? f->io.res : -EIO);
 		return;
 	}
-	f->disk->writes++;
+	f->w->writes++;
 	if ((uint64_t)f->io.res < f->io.length) {
 		go_on(f, bounced_write_done);
 		return;
@@ -106,7 +106,7 @@ static void bounced_write_overlay(struct frag *f)
 	else
 		memset(guest_bytes(f), 0, f->length_bytes);
 	aim(f, PL_IO_WRITE);
-	frag_io(f, f->disk->top->store, bounced_write_done);
+	frag_io(f, f->w->image->store, bounced_write_done);
 }
 
 static void bounced_write_start(struct frag *f)
@@ -114,7 +114,7 @@ static void bounced_write_start(struct frag *f)
 	if (!bounce_get(f, bounced_write_start))
 		return;
 	aim(f, PL_IO_READ);
-	frag_io(f, f->disk->top->store, bounced_write_overlay);
+	frag_io(f, f->w->image->store, bounced_write_overlay);
 }
 
 static void bounced_write_alone(struct frag *f)

@@ -11,7 +11,7 @@
 
 /* ---- headers */
 
-static int read_header(struct image *img)
+int image_read_header(struct image *img)
 {
 	struct store *store = img->store;
 	autofree uint8_t *page = aligned_alloc(HEADER_PAGE_BYTES, HEADER_PAGE_BYTES);
@@ -34,9 +34,9 @@ static int read_header(struct image *img)
 	return id == LAY_OK ? 0 : finding_fail(id, &fault, store->path);
 }
 
-int chain_write_header(struct pl_disk *d, const struct lay_header *h)
+int image_write_header(struct image *img, const struct lay_header *h)
 {
-	struct store *store = d->top->store;
+	struct store *store = img->store;
 	autofree uint8_t *page = aligned_alloc(HEADER_PAGE_BYTES, HEADER_PAGE_BYTES);
 	if (!page)
 		return pl_fail(-ENOMEM, "%s: no memory to write its header", store->path);
@@ -77,11 +77,10 @@ static int set_geometry(struct pl_disk *d, const struct pl_chain_spec *spec)
 	return 0;
 }
 
-static int check_member(const struct pl_disk *d, uint32_t i)
+static int check_member(const struct pl_disk *d, const struct image *img)
 {
-	const struct image *img = &d->images[i];
 	const struct lay_header *top = &d->top->header;
-	if (img->format == PL_FORMAT_RAW && i > 0)
+	if (img->format == PL_FORMAT_RAW && img != chain_at(d, 0))
 		return pl_fail(-EINVAL, "%s: only the base of a chain can be raw", img->store->path);
 	if (img->format == PL_FORMAT_RAW || img == d->top)
 		return 0;
@@ -102,16 +101,14 @@ static int judge(struct pl_disk *d, const struct pl_chain_spec *spec)
 {
 	int r = 0;
 	for (uint32_t i = 0; r == 0 && i < d->depth; i++)
-		if (d->images[i].format == PL_FORMAT_PLOOP)
-			r = read_header(&d->images[i]);
+		if (chain_at(d, i)->format == PL_FORMAT_PLOOP)
+			r = image_read_header(chain_at(d, i));
 	if (r == 0)
 		r = set_geometry(d, spec);
 	d->io_align = d->mem_align = 1;
 	for (uint32_t i = 0; r == 0 && i < d->depth; i++) {
-		const struct store *store = d->images[i].store;
-		d->io_align = MAX(d->io_align, store->io_align);
-		d->mem_align = MAX(d->mem_align, store->mem_align);
-		r = check_member(d, i);
+		chain_obey_limits(d, chain_at(d, i)->store);
+		r = check_member(d, chain_at(d, i));
 	}
 	return r;
 }
@@ -122,17 +119,56 @@ static int prepare(struct pl_disk *d, const struct pl_chain_spec *spec)
 {
 	if (spec->count == 0 || spec->count > PL_MAX_CHAIN)
 		return pl_fail(-EINVAL, "a chain has 1 to %d images, not %zu", PL_MAX_CHAIN, spec->count);
-	d->images = calloc(spec->count, sizeof(*d->images));
-	d->paths = calloc(spec->count, sizeof(*d->paths));
-	if (!d->images || !d->paths)
+	d->images = calloc(LEVELS_MAX, sizeof(*d->images));
+	if (!d->images)
 		return pl_fail(-ENOMEM, "no memory for a chain of %zu images", spec->count);
-	d->depth = (uint32_t)spec->count;
-	d->top = &d->images[d->depth - 1];
-	d->top_level = (uint8_t)d->depth;
 	d->keep_space = spec->preallocated;
-	for (size_t i = 0; i < spec->count; i++)
+	for (uint32_t i = 0; i < LEVELS_MAX; i++)
+		d->images[i].level = (uint8_t)(i + 1);
+	for (uint32_t i = 0; i < spec->count; i++) {
 		d->images[i].format = spec->images[i].format;
-	return 0;
+		chain_append(d, &d->images[i]);
+	}
+	d->writer = writer_new(d, d->top);
+	return d->writer ? 0 : pl_fail(-ENOMEM, "no memory to open %s", spec->images[spec->count - 1].path);
+}
+
+/* ---- the order */
+
+static void rank_from(struct pl_disk *d, uint32_t place)
+{
+	for (; place < d->depth; place++)
+		d->rank[d->order[place]] = (uint8_t)place;
+	d->top = chain_at(d, d->depth - 1);
+}
+
+void chain_append(struct pl_disk *d, struct image *img)
+{
+	d->order[d->depth++] = img->level;
+	rank_from(d, d->depth - 1);
+}
+
+void chain_remove(struct pl_disk *d, struct image *img)
+{
+	uint32_t place = d->rank[img->level];
+	invariant(d->depth > 1 && d->order[place] == img->level);
+	memmove(&d->order[place], &d->order[place + 1], d->depth - place - 1);
+	d->depth--;
+	rank_from(d, MIN(place, d->depth - 1));
+}
+
+struct image *chain_free_level(struct pl_disk *d)
+{
+	for (uint32_t i = 0; i < PL_MAX_CHAIN; i++)
+		if (!d->images[i].store)
+			return &d->images[i];
+	return NULL;
+}
+
+void chain_obey_limits(struct pl_disk *d, const struct store *store)
+{
+	d->io_align = MAX(d->io_align, store->io_align);
+	d->mem_align = MAX(d->mem_align, store->mem_align);
 }
 
 /* A lock does not tell who has it, but a server's holder does. */
@@ -142,31 +178,53 @@ static int name_owner(struct store *store, int r)
 	return pid == 0 ? r : pl_fail(r, "%s is in use by process %u (ploop-server)", store->path, pid);
 }
 
-static int open_image(struct pl_disk *d, uint32_t i, const struct pl_image_ref *ref,
-		      const struct pl_open_options *options)
+int image_open(struct pl_disk *d, struct image *img, const struct pl_image_ref *ref, bool readonly,
+	       uint32_t lock_wait_ms)
 {
 	struct pl_image_ref own = *ref;
-	own.path = d->paths[i] = strdup(ref->path);
+	own.path = img->path = strdup(ref->path);
 	if (!own.path)
 		return pl_fail(-ENOMEM, "%s: no memory to open it", ref->path);
-	bool readonly = d->readonly || i + 1 < d->depth;
-	int r = store_file_open(d->loop, &own, readonly, &d->images[i].store);
-	if (r < 0 || (options->flags & PL_OPEN_PEEK))
+	int r = store_file_open(d->loop, &own, readonly, &img->store);
+	if (r < 0 || d->peek)
 		return r;
-	r = lock_image(d->images[i].store->fd, readonly ? LOCK_READER : LOCK_WRITER,
-		       options->lock_wait_ms ? options->lock_wait_ms : LOCK_WAIT_MS, own.path);
+	r = lock_image(img->store->fd, readonly ? LOCK_READER : LOCK_WRITER, lock_wait_ms, own.path);
 	if (r == -EBUSY)
-		return name_owner(d->images[i].store, r);
+		return name_owner(img->store, r);
 	/* D10: until a moment ago the owner before us may have grown or cut the file. */
-	return r < 0 ? r : store_file_measure(d->images[i].store);
+	return r < 0 ? r : store_file_measure(img->store);
+}
+
+void image_close(struct image *img)
+{
+	struct store *store = img->store;
+	if (store && store->fd >= 0)
+		lock_drop(store->fd);
+	if (store)
+		store_close(store);
+	free(img->path);
+	*img = (struct image){.level = img->level};
 }
 
 int chain_open(struct pl_disk *d, const struct pl_chain_spec *spec, const struct pl_open_options *options)
 {
 	int r = prepare(d, spec);
 	for (uint32_t i = d->depth; r == 0 && i-- > 0;) /* the top first: it decides who may */
-		r = open_image(d, i, &spec->images[i], options);
+		r = image_open(d, &d->images[i], &spec->images[i], d->readonly || i + 1 < d->depth,
+			       options->lock_wait_ms ? options->lock_wait_ms : LOCK_WAIT_MS);
 	return r < 0 ? r : judge(d, spec);
+}
+
+int image_adopt(struct image *img, struct store *store)
+{
+	img->path = strdup(store->path);
+	if (!img->path) {
+		store_close(store);
+		return pl_fail(-ENOMEM, "%s: no memory to open it", store->path);
+	}
+	store->path = img->path;
+	img->store = store;
+	return 0;
 }
 
 int chain_adopt(struct pl_disk *d, struct store *const *stores, const struct pl_chain_spec *spec)
@@ -174,7 +232,7 @@ int chain_adopt(struct pl_disk *d, struct store *const *stores, const struct pl_
 	int r = prepare(d, spec);
 	for (size_t i = 0; i < spec->count; i++) {
 		if (r == 0)
-			d->images[i].store = stores[i];
+			r = image_adopt(&d->images[i], stores[i]);
 		else
 			store_close(stores[i]);
 	}
@@ -183,14 +241,8 @@ int chain_adopt(struct pl_disk *d, struct store *const *stores, const struct pl_
 
 void chain_close(struct pl_disk *d)
 {
-	for (uint32_t i = 0; i < d->depth; i++) {
-		struct store *store = d->images[i].store;
-		if (store && store->fd >= 0)
-			lock_drop(store->fd);
-		if (store)
-			store_close(store);
-		free(d->paths[i]);
-	}
+	for (uint32_t i = 0; d->images && i < LEVELS_MAX; i++)
+		if (d->images[i].store || d->images[i].path)
+			image_close(&d->images[i]);
 	free(d->images);
-	free(d->paths);
 }

@@ -17,7 +17,23 @@ int chain_load(struct pl_disk *d);
 
 void chain_close(struct pl_disk *d);
 
-/* Write the top's header, durable on return. */
-int chain_write_header(struct pl_disk *d, const struct lay_header *h);
+/* ---- the order of d->images: called while no request is under way */
+void chain_append(struct pl_disk *d, struct image *img);
+void chain_remove(struct pl_disk *d, struct image *img);
+/* A level that no image has; NULL: all are taken. */
+struct image *chain_free_level(struct pl_disk *d);
+/* From now on requests obey the limits of @store too. */
+void chain_obey_limits(struct pl_disk *d, const struct store *store);
+
+/* ---- one image */
+int image_open(struct pl_disk *d, struct image *img, const struct pl_image_ref *ref, bool readonly,
+	       uint32_t lock_wait_ms);
+/* @store is its own from now on, or closed on failure. */
+int image_adopt(struct image *img, struct store *store);
+void image_close(struct image *img);
+/* Read and judge the header (D9). */
+int image_read_header(struct image *img);
+/* Durable on return. */
+int image_write_header(struct image *img, const struct lay_header *h);
 
 #endif

@@ -23,7 +23,7 @@ struct loader {
 static void merge(struct loader *l, uint32_t first, uint32_t n)
 {
 	struct map *map = &l->d->map;
-	bool is_below = l->level < l->d->top_level;
+	bool is_below = l->level != l->d->top->level;
 	for (uint32_t i = 0; i < n; i++) {
 		if (l->files[i] == 0)
 			continue;
@@ -79,7 +79,7 @@ static int load_ploop(struct loader *l, const struct image *img)
 	if (d->peek)
 		return load_bat(l); /* the owner may move a cluster while we read: it would look used twice */
 	if (img == d->top && !d->readonly) {
-		l->scan.used = d->alloc.used;
+		l->scan.used = d->writer->alloc.used;
 	} else {
 		used = calloc(lay_used_words(file_clusters), sizeof(*used));
 		if (!used)
@@ -94,22 +94,13 @@ static void load_raw(struct loader *l)
 {
 	struct pl_disk *d = l->d;
 	uint32_t n = d->map.clusters;
-	if (l->level < d->top_level) /* a base may end early; the rest is a hole */
+	if (l->level != d->top->level) /* a base may end early; the rest is a hole */
 		n = (uint32_t)MIN(n, div_up(l->store->size_bytes, d->cluster_bytes));
 	for (uint32_t i = 0; i < n; i++) {
 		map_set(&d->map, (struct gclu){i}, l->level, (struct fclu){i});
-		if (l->level < d->top_level)
+		if (l->level != d->top->level)
 			map_set_below(&d->map, (struct gclu){i});
 	}
-}
-
-static int init_alloc(struct pl_disk *d)
-{
-	const struct lay_header *h = &d->top->header;
-	uint64_t in_file = lay_file_clusters(h, d->top->store->size_bytes);
-	uint64_t limit = h->version == LAY_V1 ? UINT32_MAX / h->cluster_sectors : UINT32_MAX - 1;
-	uint64_t max = MAX(in_file, lay_header_clusters(h)) + d->map.clusters + 1024;
-	return alloc_init(&d->alloc, lay_header_clusters(h), (uint32_t)MIN(max, limit));
 }
 
 static void count_used(struct alloc *a)
@@ -128,10 +119,11 @@ static int complete_last_cluster(struct store *store, uint32_t cluster_bytes)
 
 int chain_load(struct pl_disk *d)
 {
+	struct alloc *alloc = &d->writer->alloc;
 	bool allocates = !d->readonly && d->top->format == PL_FORMAT_PLOOP;
 	int r = map_init(&d->map, (uint32_t)div_up(d->size_bytes, d->cluster_bytes));
 	if (r == 0 && allocates)
-		r = init_alloc(d);
+		r = writer_init_alloc(d->writer);
 	if (r < 0)
 		return r;
 
@@ -140,10 +132,10 @@ int chain_load(struct pl_disk *d)
 	if (!chunk || !files)
 		return pl_fail(-ENOMEM, "no memory to load the BAT");
 	for (uint32_t i = 0; r == 0 && i < d->depth; i++) {
-		struct image *img = &d->images[i];
+		struct image *img = chain_at(d, i);
 		struct loader l = {
 			.d = d,
-			.level = (uint8_t)(i + 1),
+			.level = img->level,
 			.store = img->store,
 			.chunk = chunk,
 			.files = files,
@@ -156,8 +148,8 @@ int chain_load(struct pl_disk *d)
 	if (r == 0 && allocates)
 		r = complete_last_cluster(d->top->store, d->cluster_bytes);
 	if (r == 0 && allocates) {
-		count_used(&d->alloc);
-		alloc_start(&d->alloc, (uint32_t)lay_file_clusters(&d->top->header, d->top->store->size_bytes));
+		count_used(alloc);
+		alloc_start(alloc, (uint32_t)lay_file_clusters(&d->top->header, d->top->store->size_bytes));
 	}
 	return r;
 }

@@ -6,29 +6,33 @@
 
 #include "base/byteorder.h"
 #include "ploop/disk.h"
+#include "ploop/quiesce.h"
+#include "ploop/seal.h"
 
 #define SCHEDULE_NS (5 * NS_PER_S)
 #define PAGE_BYTES 4096u
 #define SLOTS_PER_PAGE (PAGE_BYTES / LAY_BAT_SLOT_BYTES)
 #define WRITE_MAX_BYTES (1u << 20)
 
-static void commit_start(struct pl_disk *d);
+static void commit_start(struct writer *w);
+static void await_round(struct writer *w, struct pl_req *req);
+static bool commit_may_start(const struct writer *w);
 
-static struct pl_disk *disk_of_io(struct pl_io *io)
+static struct writer *writer_of_io(struct pl_io *io)
 {
-	return container_of(io, struct pl_disk, commit.io);
+	return container_of(io, struct writer, commit.io);
 }
 
 static void timer_fired(struct pl_timer *timer)
 {
-	struct pl_disk *d = container_of(timer, struct pl_disk, commit.timer);
-	bounce_trim(d);
-	commit_demand(d);
+	struct writer *w = container_of(timer, struct writer, commit.timer);
+	bounce_trim(w->disk);
+	commit_demand(w);
 }
 
-int commit_init(struct pl_disk *d)
+int commit_init(struct writer *w)
 {
-	struct commit *c = &d->commit;
+	struct commit *c = &w->commit;
 	c->timer.fire = timer_fired;
 	c->pages = calloc(PENDING_MAX_PAGES, sizeof(*c->pages));
 	c->writes = calloc(PENDING_MAX_PAGES, sizeof(*c->writes));
@@ -39,10 +43,10 @@ int commit_init(struct pl_disk *d)
 	return 0;
 }
 
-void commit_fini(struct pl_disk *d)
+void commit_fini(struct writer *w)
 {
-	struct commit *c = &d->commit;
-	pl_timer_stop(d->loop, &c->timer);
+	struct commit *c = &w->commit;
+	pl_timer_stop(w->disk->loop, &c->timer);
 	free(c->pages);
 	free(c->writes);
 	if (c->images && c->images != MAP_FAILED)
@@ -51,112 +55,135 @@ void commit_fini(struct pl_disk *d)
 
 /* ---- end of a round */
 
-static void settle(struct pl_disk *d, int res)
+static void fail_disk(struct writer *w, int res)
 {
-	struct commit *c = &d->commit;
+	struct pl_disk *d = w->disk;
+	/* What the kernel could not write it may have forgotten: a later sync that succeeds proves nothing. */
+	if (!d->failed)
+		pl_log(PL_LOG_ERROR, "commit", "%s: sync failed, refusing further writes errno=%d", w->image->path,
+		       -res);
+	disk_event(d, "sync-failed", (uint64_t)-res, w->commit.state);
+	d->failed = true;
+}
+
+static void settle(struct writer *w, int res)
+{
+	struct commit *c = &w->commit;
 	if (res == 0) {
 		c->writes_synced = c->writes_at_cut;
 		if (c->page_count)
-			pending_settle(d->pending);
-		for (size_t i = 0; i < d->freed_round.count; i++)
-			alloc_give(&d->alloc, d->freed_round.at[i]);
+			pending_settle(w->pending);
+		for (size_t i = 0; i < w->freed_round.count; i++)
+			alloc_give(&w->alloc, w->freed_round.at[i]);
 	} else {
-		/* What the kernel could not write it may have forgotten: a later sync that succeeds proves nothing. */
-		if (!d->failed)
-			pl_log(PL_LOG_ERROR, "commit", "%s: sync failed, refusing further writes errno=%d",
-			       d->top->store->path, -res);
-		disk_event(d, "sync-failed", (uint64_t)-res, c->state);
-		d->failed = true;
+		fail_disk(w, res);
 		if (c->page_count)
-			pending_unsettle(d->pending);
+			pending_unsettle(w->pending);
 	}
-	d->freed_round.count = 0;
+	w->freed_round.count = 0;
 	c->page_count = 0;
 	c->state = COMMIT_IDLE;
-	disk_wake(d, &d->slot_waiters);
+	c->rounds++;
+	disk_wake(w->disk, &w->disk->slot_waiters);
 }
 
-static void round_done(struct pl_disk *d, int res)
+/* @req has what it wanted of @w. A top that was sealed meanwhile is followed by the next. */
+static void served(struct writer *w, struct pl_req *req, int res)
 {
-	struct commit *c = &d->commit;
-	struct queue served;
-	queue_move(&served, &c->serving);
-	settle(d, res);
-	if ((c->again || !queue_is_empty(&c->waiters)) && !d->failed)
-		commit_start(d);
-	for (struct qnode *n; (n = queue_take(&served));) {
-		struct pl_req *req = req_of_node(n);
-		req->res = res;
+	struct pl_disk *d = w->disk;
+	req->res = res;
+	if (res == 0 && w != d->writer)
+		await_round(d->writer, req);
+	else
 		req_complete(req);
+}
+
+static void round_done(struct writer *w, int res)
+{
+	struct pl_disk *d = w->disk;
+	struct commit *c = &w->commit;
+	struct queue serving, refused = {0};
+	bool was_last = w->sealing;
+	queue_move(&serving, &c->serving);
+	settle(w, res);
+	if (d->failed)
+		queue_move(&refused, &c->waiters);
+	quiesce_poll(d); /* before another round begins: requests shall be held between two */
+	commit_resume(w);
+	for (struct qnode *n; (n = queue_take(&serving));) {
+		c->waiting--;
+		served(w, req_of_node(n), res);
 	}
-	for (struct qnode *n; d->failed && (n = queue_take(&c->waiters));) {
-		struct pl_req *req = req_of_node(n);
-		req->res = -EIO;
-		req_complete(req);
+	for (struct qnode *n; (n = queue_take(&refused));) {
+		c->waiting--;
+		served(w, req_of_node(n), -EIO);
 	}
+	if (was_last)
+		seal_round_done(w, res);
 }
 
 static void bat_synced(struct pl_io *io)
 {
-	round_done(disk_of_io(io), io->res);
+	round_done(writer_of_io(io), io->res);
 }
 
 /* ---- BAT pages */
 
-static void sync_bat(struct pl_disk *d)
+static void sync_bat(struct writer *w)
 {
-	struct commit *c = &d->commit;
+	struct commit *c = &w->commit;
 	c->state = COMMIT_BAT_SYNC;
 	c->io = (struct pl_io){.done = bat_synced, .kind = PL_IO_FDATASYNC};
-	store_submit(d->top->store, &c->io);
+	store_submit(w->image->store, &c->io);
 }
 
 /* D8: some file systems need space to overwrite. The round waits for it, and its requests with it. */
-static void park_round(struct pl_disk *d)
+static void park_round(struct writer *w)
 {
-	disk_event(d, "no-space", 0, d->commit.page_count);
-	d->commit.parked = true;
+	struct pl_disk *d = w->disk;
+	disk_event(d, "no-space", 0, w->commit.page_count);
+	w->commit.parked = true;
 	if (!d->park_timer.deadline_ns)
 		pl_timer_start(d->loop, &d->park_timer, PARK_RETRY_NS);
 }
 
 static void pages_written(struct pl_io *io)
 {
-	struct pl_disk *d = ((struct commit_write *)io)->disk;
-	struct commit *c = &d->commit;
+	struct writer *w = ((struct commit_write *)io)->writer;
+	struct commit *c = &w->commit;
 	if (io->res > 0 && (uint64_t)io->res < io->length) {
 		io->buf = (uint8_t *)io->buf + io->res;
 		io->offset += (uint64_t)io->res;
 		io->length -= (uint64_t)io->res;
-		store_submit(d->top->store, io);
+		store_submit(w->image->store, io);
 		return;
 	}
 	if (io->res <= 0)
 		c->res = io->res ? io->res : -EIO;
 	if (--c->writes_left > 0)
 		return;
-	if (is_no_space(c->res) && !d->no_waiting)
-		park_round(d);
+	if (is_no_space(c->res) && !w->disk->no_waiting)
+		park_round(w);
 	else if (c->res < 0)
-		round_done(d, c->res);
+		round_done(w, c->res);
 	else
-		sync_bat(d);
+		sync_bat(w);
 }
 
 /* One write per run of neighbouring pages. */
-static void write_bat(struct pl_disk *d)
+static void write_bat(struct writer *w)
 {
-	struct commit *c = &d->commit;
+	struct commit *c = &w->commit;
 	c->state = COMMIT_BAT_WRITE;
 	c->res = 0;
 	c->writes_left = 1; /* ours, while we count */
-	struct commit_write *w = c->writes;
-	for (uint32_t i = 0, n; i < c->page_count; i += n, w++) {
+	struct commit_write *at = c->writes;
+	for (uint32_t i = 0, n; i < c->page_count; i += n, at++) {
 		for (n = 1; i + n < c->page_count && c->pages[i + n] == c->pages[i] + n; n++)
 			if ((n + 1) * PAGE_BYTES > WRITE_MAX_BYTES)
 				break;
-		w->disk = d;
-		w->io = (struct pl_io){
+		at->writer = w;
+		at->io = (struct pl_io){
 			.done = pages_written,
 			.kind = PL_IO_WRITE,
 			.buf_index = PL_IO_NO_BUFFER,
@@ -165,105 +192,139 @@ static void write_bat(struct pl_disk *d)
 			.offset = (uint64_t)c->pages[i] * PAGE_BYTES,
 		};
 		c->writes_left++;
-		store_submit(d->top->store, &w->io);
+		store_submit(w->image->store, &at->io);
 	}
 	c->writes_left--;
 }
 
-void commit_retry(struct pl_disk *d)
+void commit_retry(struct writer *w)
 {
-	if (!d->commit.parked)
+	if (!w->commit.parked)
 		return;
-	d->commit.parked = false;
-	write_bat(d);
+	w->commit.parked = false;
+	write_bat(w);
 }
 
 static void data_synced(struct pl_io *io)
 {
-	struct pl_disk *d = disk_of_io(io);
-	if (io->res < 0 || d->commit.page_count == 0)
-		round_done(d, io->res);
+	struct writer *w = writer_of_io(io);
+	if (io->res < 0 || w->commit.page_count == 0)
+		round_done(w, io->res);
 	else
-		write_bat(d); /* D3: now, not before */
+		write_bat(w); /* D3: now, not before */
 }
 
 /* ---- begin of a round */
 
-/* What page @page of the file shall hold: the entries of the top as the map has them now. */
-static void build_page(const struct pl_disk *d, uint32_t page, uint8_t *out)
+/* What page @page of the file shall hold: the entries of its image as the map has them now. */
+void commit_build_page(const struct writer *w, uint32_t page, uint8_t *out)
 {
+	const struct map *map = &w->disk->map;
+	const struct lay_header *header = &w->image->header;
 	uint32_t first = page == 0 ? LAY_HEADER_SLOTS : 0;
 	if (page == 0)
-		lay_header_encode(&d->top->header, out);
+		lay_header_encode(header, out);
 	for (uint32_t i = first; i < SLOTS_PER_PAGE; i++) {
 		struct gclu g = {page * SLOTS_PER_PAGE + i - LAY_HEADER_SLOTS};
 		uint32_t slot = 0;
-		if (g.n < d->map.clusters && d->map.level[g.n] == d->top_level)
-			slot = lay_slot_from_cluster(&d->top->header, (struct fclu){d->map.file[g.n]});
+		if (g.n < map->clusters && map->level[g.n] == w->image->level)
+			slot = lay_slot_from_cluster(header, (struct fclu){map->file[g.n]});
 		store_le32(out + (size_t)i * LAY_BAT_SLOT_BYTES, slot);
 	}
 }
 
-static void swap_freed(struct pl_disk *d)
+static void swap_freed(struct writer *w)
 {
-	invariant(d->freed_round.count == 0);
-	struct file_list t = d->freed_round;
-	d->freed_round = d->freed;
-	d->freed = t;
+	invariant(w->freed_round.count == 0);
+	struct file_list t = w->freed_round;
+	w->freed_round = w->freed;
+	w->freed = t;
 }
 
-static void commit_start(struct pl_disk *d)
+static void commit_start(struct writer *w)
 {
-	struct commit *c = &d->commit;
+	struct commit *c = &w->commit;
 	invariant(c->state == COMMIT_IDLE);
-	pl_timer_stop(d->loop, &c->timer);
+	pl_timer_stop(w->disk->loop, &c->timer);
 	c->again = false;
 	c->state = COMMIT_DATA_SYNC;
-	c->writes_at_cut = d->writes;
+	c->writes_at_cut = w->writes;
 	queue_move(&c->serving, &c->waiters);
-	c->page_count = d->pending ? pending_cut(d->pending, c->pages) : 0;
+	c->page_count = w->pending ? pending_cut(w->pending, c->pages) : 0;
 	for (uint32_t i = 0; i < c->page_count; i++)
-		build_page(d, c->pages[i], c->images + (size_t)i * PAGE_BYTES);
-	swap_freed(d);
+		commit_build_page(w, c->pages[i], c->images + (size_t)i * PAGE_BYTES);
+	swap_freed(w);
 	c->io = (struct pl_io){.done = data_synced, .kind = PL_IO_FDATASYNC};
-	store_submit(d->top->store, &c->io);
+	store_submit(w->image->store, &c->io);
 }
 
-static bool nothing_to_do(const struct pl_disk *d)
+static bool nothing_to_do(const struct writer *w)
 {
-	const struct commit *c = &d->commit;
-	return c->state == COMMIT_IDLE && c->writes_synced == d->writes &&
-	       (!d->pending || (d->pending->live_count == 0 && d->freed.count == 0));
+	const struct commit *c = &w->commit;
+	return c->state == COMMIT_IDLE && c->writes_synced == w->writes &&
+	       (!w->pending || (w->pending->live_count == 0 && w->freed.count == 0));
+}
+
+/* While requests are held back, rounds wait too: they would make the hold longer. A new top's entries come after those
+ * of the top before it. */
+static bool commit_may_start(const struct writer *w)
+{
+	const struct pl_disk *d = w->disk;
+	bool is_next = w == d->writer && d->leaving && d->leaving->sealing;
+	return !is_next && (!d->held || !queue_is_empty(&d->slot_waiters));
+}
+
+static void await_round(struct writer *w, struct pl_req *req)
+{
+	struct commit *c = &w->commit;
+	if (w->disk->failed) {
+		served(w, req, -EIO);
+		return;
+	}
+	if (nothing_to_do(w)) {
+		served(w, req, 0);
+		return;
+	}
+	c->waiting++;
+	queue_append(&c->waiters, &req_state(req)->node);
+	if (c->state == COMMIT_IDLE && commit_may_start(w))
+		commit_start(w);
 }
 
 void commit_wait(struct pl_disk *d, struct pl_req *req)
 {
-	if (d->failed) {
-		req->res = -EIO;
+	if (d->readonly)
 		req_complete(req);
-		return;
-	}
-	if (d->readonly || nothing_to_do(d)) {
-		req_complete(req);
-		return;
-	}
-	queue_append(&d->commit.waiters, &req_state(req)->node);
-	if (d->commit.state == COMMIT_IDLE)
-		commit_start(d);
-}
-
-void commit_demand(struct pl_disk *d)
-{
-	if (d->failed || nothing_to_do(d))
-		return;
-	if (d->commit.state == COMMIT_IDLE)
-		commit_start(d);
 	else
-		d->commit.again = true;
+		await_round(d->leaving ? d->leaving : d->writer, req);
 }
 
-void commit_schedule(struct pl_disk *d)
+void commit_resume(struct writer *w)
 {
-	if (!d->commit.timer.deadline_ns)
-		pl_timer_start(d->loop, &d->commit.timer, SCHEDULE_NS);
+	struct commit *c = &w->commit;
+	if (c->state == COMMIT_IDLE && commit_may_start(w) && (c->again || !queue_is_empty(&c->waiters)))
+		commit_start(w);
+}
+
+void commit_demand(struct writer *w)
+{
+	struct commit *c = &w->commit;
+	if (w->disk->failed || nothing_to_do(w))
+		return;
+	if (c->state == COMMIT_IDLE && commit_may_start(w))
+		commit_start(w);
+	else
+		c->again = true;
+}
+
+void commit_last(struct writer *w)
+{
+	invariant(w->commit.state == COMMIT_IDLE);
+	commit_start(w);
+}
+
+void commit_schedule(struct writer *w)
+{
+	if (!w->commit.timer.deadline_ns)
+		pl_timer_start(w->disk->loop, &w->commit.timer, SCHEDULE_NS);
 }

@@ -15,9 +15,11 @@
 
 enum commit_state { COMMIT_IDLE, COMMIT_DATA_SYNC, COMMIT_BAT_WRITE, COMMIT_BAT_SYNC };
 
+struct writer;
+
 struct commit_write {
 	struct pl_io io; /* first */
-	struct pl_disk *disk;
+	struct writer *writer;
 };
 
 struct commit {
@@ -26,6 +28,8 @@ struct commit {
 	bool parked; /* the BAT pages found no space */
 	struct queue waiters; /* requests for the next round */
 	struct queue serving; /* requests of this round */
+	uint64_t waiting;     /* how many are on either */
+	uint64_t rounds;      /* ended, ever */
 	struct pl_io io;
 	struct pl_timer timer;
 	uint64_t writes_at_cut, writes_synced;
@@ -37,16 +41,23 @@ struct commit {
 	uint32_t writes_left;
 };
 
-int commit_init(struct pl_disk *d);
-void commit_fini(struct pl_disk *d);
+int commit_init(struct writer *w);
+void commit_fini(struct writer *w);
 
-/* Complete @req when everything that completed before now is durable. */
+/* Complete @req when everything that completed before now is durable, in every image that is written. */
 void commit_wait(struct pl_disk *d, struct pl_req *req);
 /* A round soon: slots are short. */
-void commit_demand(struct pl_disk *d);
+void commit_demand(struct writer *w);
+/* The rounds that could not start may now. */
+void commit_resume(struct writer *w);
+/* The last one of @w, now: no request is under way and none will come. None is running. */
+void commit_last(struct writer *w);
 /* Try the BAT pages again that found no space. */
-void commit_retry(struct pl_disk *d);
+void commit_retry(struct writer *w);
 /* A round within a few seconds: there is something new. */
-void commit_schedule(struct pl_disk *d);
+void commit_schedule(struct writer *w);
+
+/* The page of @w's file, in units of 4096 bytes, as a round would write it now. */
+void commit_build_page(const struct writer *w, uint32_t page, uint8_t *out);
 
 #endif

@@ -22,21 +22,24 @@
 static void park_timer_fired(struct pl_timer *timer)
 {
 	struct pl_disk *d = container_of(timer, struct pl_disk, park_timer);
-	frag_resume_parked(d);
-	space_retry(d);
-	commit_retry(d);
+	disk_retry(d);
+}
+
+static bool is_writing(const struct writer *w)
+{
+	return w && (writer_has_io(w) || w->life_armed);
 }
 
 static bool is_busy(const struct pl_disk *d)
 {
-	return d->request_count > 0 || d->space.busy || d->kick_pending || d->life_armed ||
-	       d->commit.state != COMMIT_IDLE;
+	return d->request_count > 0 || !queue_is_empty(&d->held_requests) || d->change || d->kick_pending ||
+	       is_writing(d->writer) || is_writing(d->leaving);
 }
 
 static int drain(struct pl_disk *d)
 {
-	if (d->life_armed)
-		pl_loop_cancel(d->loop, &d->life_io);
+	pl_disk_change_cancel(d);
+	disk_each_writer(d, writer_stop_watching);
 	while (is_busy(d)) {
 		int r = pl_loop_step(d->loop, true);
 		if (r < 0)
@@ -49,18 +52,15 @@ static int drain(struct pl_disk *d)
 static void free_disk(struct pl_disk *d)
 {
 	drain(d);
+	pl_disk_abandon(d);
 	pl_timer_stop(d->loop, &d->park_timer);
-	commit_fini(d);
-	pending_free(d->pending);
-	survive_detach(&d->survive, false);
-	extension_free(d->extension);
-	alloc_fini(&d->alloc);
+	writer_free(d->leaving);
+	writer_free(d->writer);
 	map_fini(&d->map);
 	chain_close(d);
+	free(d->holder_program);
 	for (uint32_t i = 0; i < BOUNCE_COUNT; i++)
 		free(d->bounces[i]);
-	free(d->freed.at);
-	free(d->freed_round.at);
 	free(d->frags);
 	free(d);
 }
@@ -79,10 +79,11 @@ static struct pl_disk *new_disk(struct pl_loop *loop, const struct pl_open_optio
 	d->loop = loop;
 	d->readonly = options->flags & PL_OPEN_READONLY;
 	d->peek = options->flags & PL_OPEN_PEEK;
-	d->survive.life_fd = d->survive.memory_fd = -1;
 	d->park_timer.fire = park_timer_fired;
 	d->frags = calloc(FRAG_COUNT, sizeof(*d->frags));
-	bool ok = d->frags != NULL;
+	if (options->holder_program)
+		d->holder_program = strdup(options->holder_program);
+	bool ok = d->frags && (d->holder_program || !options->holder_program);
 	for (uint32_t i = 0; ok && i < FRAG_COUNT; i++) {
 		struct frag *f = &d->frags[FRAG_COUNT - 1 - i];
 		f->disk = d;
@@ -106,50 +107,35 @@ static struct pl_disk *new_disk(struct pl_loop *loop, const struct pl_open_optio
 static int recover(struct pl_disk *d)
 {
 	bool dirty = d->top->header.in_use == LAY_IN_USE;
-	if (d->pending->live_count > 0)
+	if (d->writer->pending->live_count > 0)
 		return pl_flush(d);
 	if (!dirty)
 		return 0;
-	pl_log(PL_LOG_INFO, "disk", "%s: was not closed cleanly, checked", d->top->store->path);
+	pl_log(PL_LOG_INFO, "disk", "%s: was not closed cleanly, checked", d->top->path);
 	disk_event(d, "recovered", 0, 0);
 	return store_sync(d->top->store);
 }
 
-static int mark(struct pl_disk *d, uint32_t marker, uint64_t ext_sectors)
+static int open_loaded(struct pl_disk *d)
 {
-	struct lay_header h = d->top->header;
-	h.in_use = marker;
-	h.ext_sectors = ext_sectors;
-	if (marker != LAY_IN_USE && d->alloc.used_count > 0)
-		h.flags &= ~LAY_FLAG_EMPTY;
-	int r = chain_write_header(d, &h);
-	if (r == 0)
-		d->top->header = h;
-	return r;
-}
-
-static int open_loaded(struct pl_disk *d, const struct pl_open_options *options)
-{
+	struct writer *w = d->writer;
 	int r = chain_load(d);
-	if (r == 0 && d->top->format == PL_FORMAT_PLOOP)
-		r = attach_pending(d, options);
+	if (r == 0)
+		r = writer_start(w, d->holder_program);
 	if (r < 0 || d->readonly)
 		return r;
-	r = commit_init(d);
-	if (r < 0)
-		return r;
 	if (d->top->format == PL_FORMAT_RAW) {
-		d->writes = 1; /* a dead server may have written: the first flush has something to sync */
+		w->writes = 1; /* a dead server may have written: the first flush has something to sync */
 		return 0;
 	}
 	r = recover(d);
 	if (r == 0)
-		r = extension_load(d);
+		r = extension_load(w);
 	if (r == 0)
-		r = mark(d, LAY_IN_USE, 0);
+		r = writer_mark(w, LAY_IN_USE, 0);
 	if (r == 0) {
-		disk_event(d, "open", d->depth, d->alloc.used_count);
-		watch_holder(d);
+		disk_event(d, "open", d->depth, w->alloc.used_count);
+		watch_holder(w);
 	}
 	return r;
 }
@@ -162,7 +148,7 @@ static int open_once(struct pl_loop *loop, const struct pl_chain_spec *chain, co
 		return pl_fail(-ENOMEM, "no memory to open a disk");
 	int r = chain_open(d, chain, options);
 	if (r == 0)
-		r = open_loaded(d, options);
+		r = open_loaded(d);
 	if (r < 0)
 		return r;
 	*out = mem_steal(&d);
@@ -196,7 +182,7 @@ int disk_open_stores(struct pl_loop *loop, struct store *const *stores, const st
 	}
 	int r = chain_adopt(d, stores, chain);
 	if (r == 0)
-		r = open_loaded(d, options);
+		r = open_loaded(d);
 	if (r < 0)
 		return r;
 	*out = mem_steal(&d);
@@ -207,20 +193,21 @@ int disk_open_stores(struct pl_loop *loop, struct store *const *stores, const st
 
 static int close_top(struct pl_disk *d)
 {
+	struct writer *w = d->writer;
 	int r = pl_flush(d);
 	if (r < 0 || d->top->format == PL_FORMAT_RAW)
 		return r;
-	invariant(d->pending->live_count == 0);
-	uint64_t end = file_offset(d, (struct fclu){alloc_end(&d->alloc)}, 0);
+	invariant(w->pending->live_count == 0);
+	uint64_t end = file_offset(d, (struct fclu){alloc_end(&w->alloc)}, 0);
 	struct store *top = d->top->store;
 	uint64_t ext_sectors = 0;
 	if (!d->keep_space && end < top->size_bytes)
 		r = top->ops->set_size(top, end);
-	if (r == 0 && d->extension)
-		r = extension_store(d, &ext_sectors);
+	if (r == 0 && w->extension)
+		r = extension_store(w, &ext_sectors);
 	if (r == 0)
 		r = store_sync(top);
-	return r < 0 ? r : mark(d, ext_sectors ? LAY_CLOSED_V21 : LAY_CLOSED_V20, ext_sectors);
+	return r < 0 ? r : writer_mark(w, ext_sectors ? LAY_CLOSED_V21 : LAY_CLOSED_V20, ext_sectors);
 }
 
 int pl_disk_close(struct pl_disk *d)
@@ -228,36 +215,39 @@ int pl_disk_close(struct pl_disk *d)
 	int r = drain(d);
 	if (r == 0 && d->failed)
 		r = pl_fail(-EIO, "%s: a sync failed while it was open, it stays marked in use: run ploop check",
-			    d->top->store->path);
+			    d->top->path);
 	if (r == 0 && !d->readonly)
 		r = close_top(d);
 	if (r == 0)
 		r = drain(d);
 	if (r == 0)
-		survive_detach(&d->survive, true);
+		survive_detach(&d->writer->survive, true);
 	free_disk(d);
 	return r;
 }
 
 /* ---- small things */
 
-void file_list_add(struct file_list *list, struct fclu f)
+void disk_each_writer(struct pl_disk *d, void (*fn)(struct writer *w))
 {
-	if (list->count == list->max) {
-		size_t max = list->max ? list->max * 2 : 64;
-		struct fclu *more = realloc(list->at, max * sizeof(*more));
-		if (!more)
-			return; /* the cluster is found free at the next open */
-		list->at = more;
-		list->max = max;
-	}
-	list->at[list->count++] = f;
+	if (d->writer)
+		fn(d->writer);
+	if (d->leaving)
+		fn(d->leaving);
+}
+
+void disk_retry(struct pl_disk *d)
+{
+	frag_resume_parked(d);
+	disk_each_writer(d, space_retry);
+	disk_each_writer(d, commit_retry);
 }
 
 void disk_event(struct pl_disk *d, const char *what, uint64_t a, uint64_t b)
 {
-	if (d->pending)
-		pending_event(d->pending->shm, what, a, b);
-	else if (d->survive.shm && !d->readonly)
-		pending_event(d->survive.shm, what, a, b);
+	const struct writer *w = d->writer;
+	if (w->pending)
+		pending_event(w->pending->shm, what, a, b);
+	else if (w->survive.shm && !d->readonly)
+		pending_event(w->survive.shm, what, a, b);
 }

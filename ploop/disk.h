@@ -20,13 +20,9 @@
 #include "base/units.h"
 #include "layout/header.h"
 #include "ploop.h"
-#include "ploop/alloc.h"
-#include "ploop/commit.h"
-#include "ploop/extension.h"
 #include "ploop/map.h"
-#include "ploop/pending.h"
 #include "ploop/store.h"
-#include "ploop/survive.h"
+#include "ploop/writer.h"
 
 #define FRAG_COUNT 512u
 #define GATE_BUCKETS 256u
@@ -54,6 +50,7 @@ struct frag {
 	uint8_t *data;         /* guest bytes; NULL: zeros */
 
 	/* where it lives, or will */
+	struct writer *w; /* of what is written */
 	struct map_entry at;
 	struct fclu new_file; /* first write: the cluster taken */
 	bool active;          /* I/O on @at may be in flight */
@@ -68,24 +65,14 @@ struct frag {
 };
 
 struct image { /* a member of the chain */
-	struct store *store;
+	struct store *store;      /* NULL: this level is free */
 	struct lay_header header; /* not of a raw image */
 	enum pl_format format;
+	uint8_t level;            /* in map terms; its place in d->images is one less */
+	struct writer *writer;    /* NULL: sealed, it is only read (D5) */
+	char *path;               /* for messages */
 };
-
-struct space { /* growth of the top's file: space.c */
-	struct pl_io io;
-	uint32_t run_clusters;
-	uint32_t asked_clusters;
-	bool busy, parked;
-	int error; /* of the last attempt, until told */
-	struct queue waiters;
-};
-
-struct file_list { /* file clusters that are no longer mapped */
-	struct fclu *at;
-	size_t count, max;
-};
+#define LEVELS_MAX 254u /* MAP_HOLE and a spare */
 
 struct pl_disk {
 	/* fixed at open */
@@ -93,28 +80,29 @@ struct pl_disk {
 	uint64_t size_bytes;
 	uint32_t cluster_bytes;
 	uint32_t cluster_shift;
-	uint32_t depth;
-	struct image *images; /* base first */
-	struct image *top;
-	uint8_t top_level; /* in map terms */
 	uint32_t io_align, mem_align; /* the strictest of the stores */
 	bool readonly, peek, keep_space;
-	char **paths; /* of the images, for messages */
+	char *holder_program; /* NULL: none is wanted */
+
+	/* the chain: changes only while no fragment is under way (quiesce.c) */
+	struct image *images;       /* LEVELS_MAX of them, by level */
+	uint8_t order[LEVELS_MAX];  /* levels, base first */
+	uint8_t rank[LEVELS_MAX + 1]; /* of a level: its place in order */
+	uint32_t depth;
+	struct image *top;
+	struct writer *writer;      /* where first writes go: the top's */
+	struct writer *leaving;     /* written until now: being sealed, or drained by a merge. Else NULL */
 
 	/* changes */
 	struct map map;
-	struct alloc alloc;
-	struct pending *pending; /* NULL when read-only or raw */
-	struct survive survive;
-	struct pl_io life_io; /* tells when the holder dies */
-	bool life_armed;
-	struct commit commit;
-	struct space space;
-	struct extension *extension; /* NULL: the top has none */
-	struct file_list freed;       /* unmapped since the last cut */
-	struct file_list freed_round; /* unmapped in the BAT of the running round */
-	uint64_t writes;              /* completed, ever */
 	uint64_t request_count;       /* not done */
+	bool held;                    /* requests wait in @held_requests: quiesce.c */
+	struct queue held_requests;
+	struct quiesce *quiesce;      /* who asked for it; NULL: nobody */
+	struct seal *seal;            /* of @leaving; NULL: none runs */
+	struct pushed *pushed;        /* the top that is to come: switch.c */
+	struct pl_change *change;     /* the one under way; NULL: none */
+	struct merge *merge;          /* what it does, if it is one: merge.c */
 	bool no_waiting;              /* no space on the host is an error from now on */
 	bool failed;                  /* a sync failed: nothing more is promised (until reopened and checked) */
 
@@ -162,9 +150,25 @@ static inline struct frag *frag_of_wait(struct qnode *n)
 	return container_of(n, struct frag, wait);
 }
 
+static inline struct image *level_image(const struct pl_disk *d, uint8_t level)
+{
+	return &d->images[level - 1];
+}
+
 static inline struct store *level_store(const struct pl_disk *d, uint8_t level)
 {
-	return d->images[level - 1].store;
+	return level_image(d, level)->store;
+}
+
+static inline struct image *chain_at(const struct pl_disk *d, uint32_t place)
+{
+	return level_image(d, d->order[place]);
+}
+
+/* Who writes what lives at @level; NULL: nobody does, it is a hole or sealed (D5). */
+static inline struct writer *level_writer(const struct pl_disk *d, uint8_t level)
+{
+	return level == MAP_HOLE ? NULL : level_image(d, level)->writer;
 }
 
 static inline uint64_t file_offset(const struct pl_disk *d, struct fclu f, uint32_t offset_bytes)
@@ -213,8 +217,10 @@ void req_advance(struct pl_req *req);
 void req_finish(struct pl_req *req);
 /* Complete it now, or soon when we are inside its submit. */
 void req_complete(struct pl_req *req);
+/* Start those that were held. */
+void req_release(struct pl_disk *d);
 
-/* Reserve a pending slot. false: @then runs when a round has freed some, or the request has failed with the disk. */
+/* Reserve a pending slot of f->w. false: @then runs when a round has freed some, or the request has failed. */
 bool slot_take(struct frag *f, frag_step *then);
 
 /* ---- one file each */
@@ -227,12 +233,15 @@ void bounced_read(struct frag *f);
 void bounced_write(struct frag *f);
 
 /* ---- space.c */
-/* Take a file cluster for f->new_file. -EAGAIN: @then runs when the file has been extended. */
+/* Take a file cluster of f->w for f->new_file. -EAGAIN: @then runs when the file has been extended. */
 int space_take(struct frag *f, frag_step *then);
-void space_retry(struct pl_disk *d);
+void space_retry(struct writer *w);
 
-/* Where the map says that @g now is nowhere or elsewhere: its old cluster is free after the next round. */
-void file_list_add(struct file_list *list, struct fclu f);
+/* D8: try again what found no space. */
+void disk_retry(struct pl_disk *d);
+
+/* @fn for each image that is written: the top, and one that is leaving. */
+void disk_each_writer(struct pl_disk *d, void (*fn)(struct writer *w));
 
 void disk_event(struct pl_disk *d, const char *what, uint64_t a, uint64_t b);
 

@@ -3,10 +3,11 @@
 
 #include "ploop/disk.h"
 
-/* Give @d its pending table, with what a dead server left in it applied to the map. -EUCLEAN: that cannot be. */
-int attach_pending(struct pl_disk *d, const struct pl_open_options *options);
+/* Give @w its pending table, with what a dead server left in it applied to the map. -EUCLEAN: that cannot be.
+ * @holder_program: see pl_open_options. */
+int attach_pending(struct writer *w, const char *holder_program);
 
-/* Replace the holder when it dies. Until drained, @d has an operation on the loop. */
-void watch_holder(struct pl_disk *d);
+/* Replace the holder when it dies. Until drained, @w has an operation on the loop. */
+void watch_holder(struct writer *w);
 
 #endif

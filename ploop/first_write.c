@@ -22,24 +22,23 @@ static void take_space(struct frag *f);
 
 static void give_up(struct frag *f, int res)
 {
-	struct pl_disk *d = f->disk;
-	alloc_give(&d->alloc, f->new_file);
-	pending_unreserve(d->pending);
+	alloc_give(&f->w->alloc, f->new_file);
+	pending_unreserve(f->w->pending);
 	frag_finish(f, res);
 }
 
 static void publish(struct frag *f)
 {
-	struct pl_disk *d = f->disk;
-	d->writes++;
-	map_set(&d->map, f->g, d->top_level, f->new_file);
-	pending_set(d->pending, f->g, f->new_file);
+	struct writer *w = f->w;
+	w->writes++;
+	map_set(&f->disk->map, f->g, w->image->level, f->new_file);
+	pending_set(w->pending, f->g, f->new_file);
 	if (f->req->flags & PL_FUA)
 		req_state(f->req)->must_commit = true;
-	if (pending_is_tight(d->pending))
-		commit_demand(d);
+	if (pending_is_tight(w->pending))
+		commit_demand(w);
 	else
-		commit_schedule(d);
+		commit_schedule(w);
 	frag_finish(f, 0);
 }
 
@@ -57,7 +56,7 @@ static bool is_done(struct frag *f, frag_step *then)
 	f->io.buf = (uint8_t *)f->io.buf + put;
 	f->io.offset += put;
 	f->io.length -= put;
-	frag_io(f, f->disk->top->store, then);
+	frag_io(f, f->w->image->store, then);
 	return false;
 }
 
@@ -90,7 +89,7 @@ static void write_guest_bytes(struct frag *f)
 	f->io.flags = 0;
 	f->io.length = to - from;
 	f->io.offset = file_offset(d, f->new_file, from);
-	frag_io(f, d->top->store, data_written);
+	frag_io(f, f->w->image->store, data_written);
 }
 
 static void zeroed(struct frag *f)
@@ -117,7 +116,7 @@ static void zero_cluster(struct frag *f)
 	f->io.arg = (keep ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE) | FALLOC_FL_KEEP_SIZE;
 	f->io.offset = file_offset(f->disk, f->new_file, 0);
 	f->io.length = f->disk->cluster_bytes;
-	frag_io(f, f->disk->top->store, zeroed);
+	frag_io(f, f->w->image->store, zeroed);
 }
 
 /* ---- fill: copy from below, around the guest bytes. Also the way to write zeros where the file system cannot. */
@@ -156,7 +155,7 @@ static void cow_write_piece(struct frag *f)
 	f->io.buf_index = PL_IO_NO_BUFFER;
 	f->io.length = piece_bytes(f);
 	f->io.offset = file_offset(d, f->new_file, f->copied_bytes);
-	frag_io(f, d->top->store, cow_piece_written);
+	frag_io(f, f->w->image->store, cow_piece_written);
 }
 
 static void cow_piece_read(struct frag *f)
@@ -221,7 +220,7 @@ static void take_space(struct frag *f)
 	if (r == 0)
 		fill(f);
 	else if (r != -EAGAIN) {
-		pending_unreserve(f->disk->pending);
+		pending_unreserve(f->w->pending);
 		frag_finish(f, r);
 	}
 }
@@ -241,8 +240,9 @@ void first_write_start(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
 	bool zeros = !f->data || is_zero(f->data, f->length_bytes);
+	f->w = d->writer;
 	if (f->at.level == MAP_HOLE && zeros && !(f->req->flags & PL_NO_HOLE)) {
-		if (f->req->flags & PL_FUA && pending_has(d->pending, f->g))
+		if (f->req->flags & PL_FUA && pending_has(f->w->pending, f->g))
 			req_state(f->req)->must_commit = true; /* that it is a hole may not be durable yet */
 		frag_finish(f, 0);
 		return;

@@ -127,7 +127,7 @@ void frag_resume_parked(struct pl_disk *d)
 	struct queue parked;
 	queue_move(&parked, &d->parked);
 	for (struct qnode *n; (n = queue_take(&parked));)
-		store_submit(d->top->store, &frag_of_wait(n)->io);
+		store_submit(frag_of_wait(n)->w->image->store, &frag_of_wait(n)->io);
 }
 
 /* ---- waiting */
@@ -177,14 +177,14 @@ void disk_wake(struct pl_disk *d, struct queue *queue)
 bool slot_take(struct frag *f, frag_step *then)
 {
 	struct pl_disk *d = f->disk;
-	if (likely(pending_reserve(d->pending) == 0))
+	if (likely(pending_reserve(f->w->pending) == 0))
 		return true;
 	if (d->failed) {
 		frag_finish(f, -EIO);
 		return false;
 	}
 	frag_wait(f, &d->slot_waiters, then);
-	commit_demand(d);
+	commit_demand(f->w);
 	return false;
 }
 

@@ -38,6 +38,13 @@ void lock_drop(int fd)
 	fcntl(fd, F_OFD_SETLK, &l);
 }
 
+void lock_lower(int fd)
+{
+	take(fd, F_RDLCK, BYTE_OURS);
+	take(fd, F_UNLCK, BYTE_USES + PERM_WRITE);
+	take(fd, F_UNLCK, BYTE_USES + PERM_RESIZE);
+}
+
 /* Does somebody else hold any lock on @byte? */
 static int must_be_free(int fd, off_t byte)
 {

@@ -18,6 +18,9 @@ enum lock_mode { LOCK_READER, LOCK_WRITER };
  * out. The locks go when the last duplicate of @fd is closed. -EBUSY names what stands in the way. */
 int lock_image(int fd, enum lock_mode mode, uint32_t wait_ms, const char *path);
 
+/* A writer's locks become a reader's: its image was sealed. */
+void lock_lower(int fd);
+
 /* Now, not when the last duplicate is closed: io_uring lets go of a registered file some time later. */
 void lock_drop(int fd);
 

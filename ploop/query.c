@@ -12,8 +12,8 @@ void pl_disk_get_info(const struct pl_disk *d, struct pl_disk_info *out)
 		.version = d->top->format == PL_FORMAT_PLOOP ? d->top->header.version : 0,
 		.depth = d->depth,
 		.readonly = d->readonly,
-		.survives = d->survive.life_fd >= 0,
-		.allocated_clusters = d->alloc.used_count,
+		.survives = d->writer->survive.life_fd >= 0,
+		.allocated_clusters = d->writer->alloc.used_count,
 	};
 }
 
@@ -22,7 +22,7 @@ static struct pl_extent extent_at(const struct pl_disk *d, struct gclu g)
 	uint8_t level = d->map.level[g.n];
 	if (level == MAP_HOLE)
 		return (struct pl_extent){.flags = PL_EXTENT_HOLE | PL_EXTENT_ZERO};
-	return (struct pl_extent){.depth = d->depth - level + 1u};
+	return (struct pl_extent){.depth = d->depth - d->rank[level]};
 }
 
 size_t pl_map(const struct pl_disk *d, uint64_t offset, uint64_t length, struct pl_extent *out, size_t max)
@@ -48,20 +48,18 @@ size_t pl_map(const struct pl_disk *d, uint64_t offset, uint64_t length, struct 
 void pl_disk_stop_waiting(struct pl_disk *d)
 {
 	d->no_waiting = true;
-	frag_resume_parked(d);
-	space_retry(d);
-	commit_retry(d);
+	disk_retry(d);
 }
 
 void pl_disk_dump(const struct pl_disk *d, void (*line)(void *arg, const char *text), void *arg)
 {
+	const struct writer *w = d->writer;
 	char text[256];
 	snprintf(text, sizeof(text),
 		 "%s: depth=%u clusters=%u allocated=%u requests=%llu writes=%llu gates=%u round=%d failed=%d",
-		 d->top->store->path, d->depth, d->map.clusters, d->alloc.used_count,
-		 (unsigned long long)d->request_count, (unsigned long long)d->writes, d->gate_count, d->commit.state,
-		 d->failed);
+		 d->top->path, d->depth, d->map.clusters, w->alloc.used_count, (unsigned long long)d->request_count,
+		 (unsigned long long)w->writes, d->gate_count, w->commit.state, d->failed);
 	line(arg, text);
-	if (d->survive.shm)
-		pending_dump(d->survive.shm, line, arg);
+	if (w->survive.shm)
+		pending_dump(w->survive.shm, line, arg);
 }

@@ -1,12 +1,15 @@
 /* Requests: from submit to completion. What happens in between is the fragments' (frag.c, read.c, write.c …). */
 #include "ploop/disk.h"
+#include "ploop/quiesce.h"
 
 static void nop_done(struct pl_io *io)
 {
 	struct req_state *s = container_of(io, struct req_state, nop);
 	struct pl_req *req = req_of_node(&s->node);
-	s->disk->request_count--;
+	struct pl_disk *d = s->disk;
+	d->request_count--;
 	req->done(req);
+	quiesce_poll(d);
 }
 
 void req_complete(struct pl_req *req)
@@ -17,8 +20,10 @@ void req_complete(struct pl_req *req)
 		pl_loop_complete(s->disk->loop, &s->nop, 0);
 		return;
 	}
-	s->disk->request_count--;
+	struct pl_disk *d = s->disk;
+	d->request_count--;
 	req->done(req);
+	quiesce_poll(d);
 }
 
 void req_finish(struct pl_req *req)
@@ -40,6 +45,32 @@ static int refuse(const struct pl_disk *d, const struct pl_req *req)
 	return 0;
 }
 
+static void req_start(struct pl_req *req)
+{
+	struct pl_disk *d = req_state(req)->disk;
+	d->request_count++;
+	req->res = refuse(d, req);
+	if (unlikely(d->writer->extension) && req->op != PL_READ)
+		extension_mark(d->writer->extension, req->offset_bytes, req->length_bytes);
+	if (unlikely(req->res < 0))
+		req_complete(req);
+	else if (req->op == PL_FLUSH)
+		commit_wait(d, req);
+	else
+		req_advance(req);
+}
+
+void req_release(struct pl_disk *d)
+{
+	struct queue held;
+	queue_move(&held, &d->held_requests);
+	for (struct qnode *n; (n = queue_take(&held));) {
+		struct pl_req *req = req_of_node(n);
+		req_state(req)->in_submit = false;
+		req_start(req);
+	}
+}
+
 void pl_submit(struct pl_disk *d, struct pl_req *req)
 {
 	struct req_state *s = req_state(req);
@@ -49,15 +80,10 @@ void pl_submit(struct pl_disk *d, struct pl_req *req)
 		.end_bytes = req->offset_bytes + req->length_bytes,
 		.in_submit = true,
 	};
-	d->request_count++;
-	req->res = refuse(d, req);
-	if (unlikely(d->extension) && req->op != PL_READ)
-		extension_mark(d->extension, req->offset_bytes, req->length_bytes);
-	if (unlikely(req->res < 0))
-		req_complete(req);
-	else if (req->op == PL_FLUSH)
-		commit_wait(d, req);
-	else
-		req_advance(req);
+	if (unlikely(d->held)) {
+		queue_append(&d->held_requests, &s->node);
+		return;
+	}
+	req_start(req);
 	s->in_submit = false;
 }

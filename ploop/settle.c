@@ -16,7 +16,7 @@ static bool has_left_changes(struct pl_loop *loop, const struct pl_image_ref *re
 	struct pl_disk *d;
 	if (pl_disk_open(loop, &chain, &look, &d) < 0)
 		return false;
-	bool left = d->survive.inherited && !pending_shm_is_empty(d->survive.shm);
+	bool left = d->writer->survive.inherited && !pending_shm_is_empty(d->writer->survive.shm);
 	pl_disk_close(d);
 	return left;
 }

@@ -1,4 +1,4 @@
-/* Growth of the top's file. Space is asked for ahead of need in runs that double, up to 64 MiB, so that first writes
+/* Growth of a writer's file. Space is asked for ahead of need in runs that double, up to 64 MiB, so that first writes
  * seldom wait and a disk written in order lies in order. What is left over at close is cut off. */
 #include <string.h>
 
@@ -9,38 +9,40 @@
 
 static void extended(struct pl_io *io);
 
-static void ask(struct pl_disk *d, uint32_t clusters)
+static void ask(struct writer *w, uint32_t clusters)
 {
-	struct space *s = &d->space;
+	struct space *s = &w->space;
 	s->busy = true;
 	s->asked_clusters = clusters;
 	s->io = (struct pl_io){
 		.done = extended,
 		.kind = PL_IO_FALLOCATE,
-		.offset = file_offset(d, (struct fclu){d->alloc.space}, 0),
-		.length = (uint64_t)clusters << d->cluster_shift,
+		.offset = file_offset(w->disk, (struct fclu){w->alloc.space}, 0),
+		.length = (uint64_t)clusters << w->disk->cluster_shift,
 	};
-	store_submit(d->top->store, &s->io);
+	store_submit(w->image->store, &s->io);
 }
 
 /* No more than the disk can still need, and the file may have. */
-static uint32_t run_clusters(struct pl_disk *d)
+static uint32_t run_clusters(struct writer *w)
 {
-	struct space *s = &d->space;
+	struct space *s = &w->space;
+	const struct pl_disk *d = w->disk;
 	uint32_t most = (uint32_t)MAX(AHEAD_MAX_BYTES >> d->cluster_shift, 1);
-	uint32_t need = d->map.clusters > d->alloc.used_count ? d->map.clusters - d->alloc.used_count : 1;
-	uint32_t room = d->alloc.max - d->alloc.space;
+	uint32_t need = d->map.clusters > w->alloc.used_count ? d->map.clusters - w->alloc.used_count : 1;
+	uint32_t room = w->alloc.max - w->alloc.space;
 	s->run_clusters = s->run_clusters ? MIN(s->run_clusters * 2, most)
 					  : (uint32_t)MAX(AHEAD_FIRST_BYTES >> d->cluster_shift, 1);
 	return MIN(MIN(s->run_clusters, need), room);
 }
 
 /* D8: ask again for the least, each second; reads and overwrites go on meanwhile. */
-static void no_space(struct pl_disk *d)
+static void no_space(struct writer *w)
 {
-	struct space *s = &d->space;
+	struct space *s = &w->space;
+	struct pl_disk *d = w->disk;
 	if (s->asked_clusters > 1) {
-		ask(d, 1);
+		ask(w, 1);
 		return;
 	}
 	if (d->no_waiting) {
@@ -50,9 +52,9 @@ static void no_space(struct pl_disk *d)
 		return;
 	}
 	if (!s->parked)
-		pl_log(PL_LOG_WARN, "space", "%s: no space on the host, writes wait errno=%d", d->top->store->path,
+		pl_log(PL_LOG_WARN, "space", "%s: no space on the host, writes wait errno=%d", w->image->path,
 		       -s->io.res);
-	disk_event(d, "no-space", d->alloc.space, 0);
+	disk_event(d, "no-space", w->alloc.space, 0);
 	s->parked = true;
 	if (!d->park_timer.deadline_ns)
 		pl_timer_start(d->loop, &d->park_timer, PARK_RETRY_NS);
@@ -60,55 +62,57 @@ static void no_space(struct pl_disk *d)
 
 static void extended(struct pl_io *io)
 {
-	struct pl_disk *d = container_of(io, struct pl_disk, space.io);
-	struct space *s = &d->space;
+	struct writer *w = container_of(io, struct writer, space.io);
+	struct store *store = w->image->store;
+	struct space *s = &w->space;
 	uint64_t end = io->offset + io->length;
 	int res = io->res;
 	if (res == -EOPNOTSUPP)
-		res = d->top->store->ops->set_size(d->top->store, end);
+		res = store->ops->set_size(store, end);
 	if (is_no_space(res)) {
-		no_space(d);
+		no_space(w);
 		return;
 	}
 	s->busy = false;
 	if (s->parked)
-		pl_log(PL_LOG_INFO, "space", "%s: there is space again", d->top->store->path);
+		pl_log(PL_LOG_INFO, "space", "%s: there is space again", w->image->path);
 	s->parked = false;
 	if (res < 0) {
 		s->error = res;
 	} else {
-		d->alloc.space += s->asked_clusters;
-		d->top->store->size_bytes = MAX(d->top->store->size_bytes, end);
+		w->alloc.space += s->asked_clusters;
+		store->size_bytes = MAX(store->size_bytes, end);
 	}
-	disk_wake(d, &s->waiters);
+	disk_wake(w->disk, &s->waiters);
 }
 
-void space_retry(struct pl_disk *d)
+void space_retry(struct writer *w)
 {
-	if (d->space.parked)
-		ask(d, 1);
+	if (w->space.parked)
+		ask(w, 1);
 }
 
 int space_take(struct frag *f, frag_step *then)
 {
 	struct pl_disk *d = f->disk;
-	struct space *s = &d->space;
+	struct writer *w = f->w;
+	struct space *s = &w->space;
 	if (s->error) {
 		int r = s->error;
 		s->error = 0; /* told to one; the next tries again */
 		return r;
 	}
-	int r = alloc_take(&d->alloc, &f->new_file, &f->reused);
-	bool round_frees = d->freed.count > 0 || d->freed_round.count > 0;
+	int r = alloc_take(&w->alloc, &f->new_file, &f->reused);
+	bool round_frees = w->freed.count > 0 || w->freed_round.count > 0;
 	if (r == -ENOSPC && round_frees && !d->failed) {
 		frag_wait(f, &d->slot_waiters, then); /* woken by the round */
-		commit_demand(d);
+		commit_demand(w);
 		return -EAGAIN;
 	}
 	if (r != -EAGAIN)
 		return r;
 	frag_wait(f, &s->waiters, then);
 	if (!s->busy)
-		ask(d, run_clusters(d));
+		ask(w, run_clusters(w));
 	return -EAGAIN;
 }

@@ -31,7 +31,7 @@ static int run(struct pl_disk *d, struct pl_req *req, const char *what)
 			return r;
 	}
 	if (req->res < 0)
-		return pl_fail(req->res, "%s: cannot %s %llu bytes at %llu: %s", d->top->store->path, what,
+		return pl_fail(req->res, "%s: cannot %s %llu bytes at %llu: %s", d->top->path, what,
 			       (unsigned long long)req->length_bytes, (unsigned long long)req->offset_bytes,
 			       strerror(-req->res));
 	return 0;

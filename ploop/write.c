@@ -9,7 +9,7 @@ static void extend(struct frag *f)
 	while (s->cursor_bytes < s->end_bytes && f->length_bytes < RUN_MAX_BYTES) {
 		struct gclu g = {f->g.n + f->run};
 		struct map_entry e = map_get(&d->map, g);
-		if (e.level != d->top_level || e.file.n != f->at.file.n + f->run || gate_find(d, g))
+		if (e.level != f->at.level || e.file.n != f->at.file.n + f->run || gate_find(d, g))
 			return;
 		uint32_t more = (uint32_t)MIN(s->end_bytes - s->cursor_bytes, d->cluster_bytes);
 		if (!is_aligned(more, d->io_align)) /* the end of it goes through a bounce buffer, on its own */
@@ -26,7 +26,7 @@ static void write_done(struct frag *f)
 		frag_finish(f, f->io.res ? f->io.res : -EIO);
 		return;
 	}
-	f->disk->writes++;
+	f->w->writes++;
 	uint64_t put = (uint64_t)f->io.res;
 	if (likely(put == f->io.length)) {
 		frag_finish(f, 0);
@@ -35,17 +35,17 @@ static void write_done(struct frag *f)
 	f->io.buf = (uint8_t *)f->io.buf + put;
 	f->io.offset += put;
 	f->io.length -= put;
-	frag_io(f, f->disk->top->store, write_done);
+	frag_io(f, f->w->image->store, write_done);
 }
 
 /* FUA on a cluster whose BAT entry is durable needs its data durable, no more; else the round does both. */
 static uint8_t durability(const struct frag *f)
 {
-	const struct pl_disk *d = f->disk;
+	const struct pending *pending = f->w->pending;
 	if (likely(!(f->req->flags & PL_FUA)))
 		return 0;
-	for (uint32_t i = 0; d->pending && i < f->run; i++) {
-		if (pending_has(d->pending, (struct gclu){f->g.n + i})) {
+	for (uint32_t i = 0; pending && i < f->run; i++) {
+		if (pending_has(pending, (struct gclu){f->g.n + i})) {
 			req_state(f->req)->must_commit = true;
 			return 0;
 		}
@@ -66,7 +66,7 @@ static void write_in_place(struct frag *f)
 	f->io.buf = f->data;
 	f->io.length = f->length_bytes;
 	f->io.offset = file_offset(d, f->at.file, f->offset_bytes);
-	frag_io(f, d->top->store, write_done);
+	frag_io(f, f->w->image->store, write_done);
 }
 
 static void write_place(struct frag *f)
@@ -80,7 +80,8 @@ static void write_place(struct frag *f)
 		}
 	}
 	f->at = map_get(&d->map, f->g);
-	if (likely(f->at.level == d->top_level))
+	f->w = level_writer(d, f->at.level);
+	if (likely(f->w != NULL))
 		write_in_place(f);
 	else
 		first_write_start(f);
@@ -92,7 +93,7 @@ void write_start(struct frag *f)
 	const struct req_state *s = req_state(f->req);
 	if (unlikely(s->cursor_bytes < s->end_bytes)) {
 		f->at = map_get(&d->map, f->g);
-		if (f->at.level == d->top_level && !gate_find(d, f->g) && is_io_aligned(f))
+		if (level_writer(d, f->at.level) && !gate_find(d, f->g) && is_io_aligned(f))
 			extend(f);
 	}
 	write_place(f);

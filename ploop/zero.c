@@ -28,7 +28,7 @@ static void zeros_written(struct frag *f)
 		frag_finish(f, f->io.res ? f->io.res : -EIO);
 		return;
 	}
-	f->disk->writes++;
+	f->w->writes++;
 	f->copied_bytes += (uint32_t)f->io.res;
 	if (f->copied_bytes == f->length_bytes) {
 		frag_finish(f, 0);
@@ -36,7 +36,7 @@ static void zeros_written(struct frag *f)
 	}
 	f->io.offset += (uint64_t)f->io.res;
 	f->io.length = MIN(f->length_bytes - f->copied_bytes, BOUNCE_BYTES);
-	frag_io(f, f->disk->top->store, zeros_written);
+	frag_io(f, f->w->image->store, zeros_written);
 }
 
 /* In pieces that direct I/O does not take. */
@@ -50,7 +50,8 @@ static void write_unaligned_zeros(struct frag *f)
 		return;
 	}
 	f->at = map_get(&d->map, f->g);
-	if (f->at.level == d->top_level)
+	f->w = level_writer(d, f->at.level);
+	if (f->w)
 		bounced_write(f);
 	else
 		zero_place(f); /* unmapped meanwhile */
@@ -59,7 +60,6 @@ static void write_unaligned_zeros(struct frag *f)
 /* Where the file system can neither punch nor zero. */
 static void write_zeros(struct frag *f)
 {
-	struct pl_disk *d = f->disk;
 	if (f->req->flags & PL_FAST_ZERO) {
 		frag_finish(f, -EOPNOTSUPP);
 		return;
@@ -77,7 +77,7 @@ static void write_zeros(struct frag *f)
 	f->io.buf = f->bounce;
 	f->io.buf_index = PL_IO_NO_BUFFER;
 	f->io.length = MIN(f->length_bytes, BOUNCE_BYTES);
-	frag_io(f, d->top->store, zeros_written);
+	frag_io(f, f->w->image->store, zeros_written);
 }
 
 static void zeroed_in_place(struct frag *f)
@@ -87,7 +87,7 @@ static void zeroed_in_place(struct frag *f)
 	else if (f->io.res < 0 && f->io.res != -EOPNOTSUPP)
 		frag_finish(f, f->io.res);
 	else {
-		f->disk->writes++;
+		f->w->writes++;
 		frag_finish(f, 0);
 	}
 }
@@ -107,7 +107,7 @@ static void zero_in_place(struct frag *f)
 	f->io.arg = (keep ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE) | FALLOC_FL_KEEP_SIZE;
 	f->io.offset = file_offset(d, f->at.file, f->offset_bytes);
 	f->io.length = f->length_bytes;
-	frag_io(f, d->top->store, zeroed_in_place);
+	frag_io(f, f->w->image->store, zeroed_in_place);
 }
 
 /* ---- in the top, unmapped */
@@ -115,17 +115,17 @@ static void zero_in_place(struct frag *f)
 static void punched(struct frag *f)
 {
 	/* A file system that cannot punch keeps the space until the cluster is used again. */
-	struct pl_disk *d = f->disk;
-	d->writes++;
-	map_clear(&d->map, f->g);
-	pending_set(d->pending, f->g, (struct fclu){0});
-	file_list_add(&d->freed, f->at.file);
+	struct writer *w = f->w;
+	w->writes++;
+	map_clear(&f->disk->map, f->g);
+	pending_set(w->pending, f->g, (struct fclu){0});
+	file_list_add(&w->freed, f->at.file);
 	if (f->req->flags & PL_FUA)
 		req_state(f->req)->must_commit = true;
-	if (d->freed.count >= FREED_MAX) /* else the file grows while free space waits for its round */
-		commit_demand(d);
+	if (w->freed.count >= FREED_MAX) /* else the file grows while free space waits for its round */
+		commit_demand(w);
 	else
-		commit_schedule(d);
+		commit_schedule(w);
 	frag_finish(f, 0);
 }
 
@@ -139,7 +139,7 @@ static void unmap_alone(struct frag *f)
 	f->io.arg = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 	f->io.offset = file_offset(d, f->at.file, 0);
 	f->io.length = d->cluster_bytes;
-	frag_io(f, d->top->store, punched);
+	frag_io(f, f->w->image->store, punched);
 }
 
 static void unmap_start(struct frag *f)
@@ -153,7 +153,7 @@ static void unmap_start(struct frag *f)
 static bool may_unmap(const struct frag *f)
 {
 	const struct pl_disk *d = f->disk;
-	return d->pending && is_whole_cluster(f) && !d->keep_space && !(f->req->flags & PL_NO_HOLE) &&
+	return f->w->pending && is_whole_cluster(f) && !d->keep_space && !(f->req->flags & PL_NO_HOLE) &&
 	       !map_has_below(&d->map, f->g);
 }
 
@@ -166,7 +166,8 @@ static void zero_place(struct frag *f)
 		return;
 	}
 	f->at = map_get(&d->map, f->g);
-	if (f->at.level == d->top_level) {
+	f->w = level_writer(d, f->at.level);
+	if (f->w) {
 		if (may_unmap(f)) {
 			gate_open(f);
 			f->excludes_readers = true;

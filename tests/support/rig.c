@@ -125,9 +125,9 @@ static void slot_done(struct pl_req *req)
 /* D4, broken on purpose: what was unmapped may be reused before its BAT entry is cleared. */
 static void reuse_early(struct rig *r)
 {
-	struct file_list *freed = &r->disk->freed;
+	struct file_list *freed = &r->disk->writer->freed;
 	while (freed->count > 0)
-		alloc_give(&r->disk->alloc, freed->at[--freed->count]);
+		alloc_give(&r->disk->writer->alloc, freed->at[--freed->count]);
 }
 
 bool rig_turn(struct rig *r)

@@ -1,0 +1,17 @@
+/* Merging two neighbours of the chain of an open disk: pl_disk_merge().
+ *
+ *   sealed pair            fold.c moves the data, then the map changes in one moment             merge_fold.c
+ *   into the top           clusters of the image below are pulled up, as a first write would     merge_live.c
+ *   of the top downwards   the image below becomes the one that is written, the top is drained   merge_live.c
+ */
+#ifndef PLOOP_MERGE_H
+#define PLOOP_MERGE_H
+
+#include "ploop/disk.h"
+
+struct merge;
+
+/* End early; the change is done with -ECANCELED, or with what it has reached. */
+void merge_cancel(struct merge *m);
+
+#endif
