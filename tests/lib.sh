@@ -151,6 +151,17 @@ poke()
 	printf '%s' "$3" | sed 's/../\\x&/g' | xargs -0 printf '%b' | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
+# holder_of IMAGE: the pid of the process that holds it while its server is up, found by the name of its socket.
+holder_of()
+{
+	local file socket
+	# shellcheck disable=SC2046 # two numbers
+	printf -v socket 'hold-%x-%d' $(stat -c '%d %i' "$1")
+	for file in /proc/[0-9]*/cmdline; do
+		tr '\0' ' ' <"$file" | grep -q "^ploop-holder .*/$socket " && cut -d/ -f3 <<<"$file"
+	done 2>/dev/null
+}
+
 # as_user CMD...: without root, when there is somebody else to be.
 as_user()
 {

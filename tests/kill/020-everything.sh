@@ -4,16 +4,6 @@
 . "$(dirname "$0")/lib.sh"
 need qemu-img
 
-# The holder of ./disk.hds, by the name of its socket.
-holder_pid()
-{
-	local pid socket
-	socket=hold-$(stat -c %d disk.hds | xargs printf '%x')-$(stat -c %i disk.hds)
-	for pid in $(pgrep -x ploop-holder); do
-		tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "/$socket " && echo "$pid"
-	done
-}
-
 for round in $(seq "${ROUNDS:-5}"); do
 	each "round $round"
 	# Small clusters, and often new ones: first writes are what is at stake.
@@ -24,7 +14,7 @@ for round in $(seq "${ROUNDS:-5}"); do
 	start_server
 	start_writer
 	sleep "0.$((RANDOM % 5))$((RANDOM % 10))"
-	holder=$(holder_pid)
+	holder=$(holder_of disk.hds)
 	[ -n "$holder" ] || fail "the server has no holder"
 	kill -STOP "$SERVER_PID" # it must not start another one
 	kill -KILL "$holder" "$SERVER_PID"

@@ -29,7 +29,11 @@ for round in $(seq "${ROUNDS:-5}"); do
 	work "w2" &
 	sleep "0.$((RANDOM % 9 + 1))"
 	victims=$(device_of a server_pid)
-	[ $((round % 2)) = 1 ] || victims+=" $(pgrep -f "ploop-holder .*/hold-[0-9a-f]*-$(stat -c %i a/root.hds)\$")"
+	if [ $((round % 2)) = 0 ]; then
+		holder=$(holder_of a/root.hds)
+		[ -n "$holder" ] || fail "the server has no holder"
+		victims+=" $holder"
+	fi
 	run_check kill -KILL $victims
 	wait
 	run_check ploop umount --timeout 20 a

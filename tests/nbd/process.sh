@@ -30,7 +30,7 @@ run_check "$SERVER" "${IMAGE[@]}" --socket socket --pid-file pid --daemonize
 pid=$(cat pid)
 run_check nbdinfo "$URI"
 [ "$(stat -c %a socket)" = 600 ] || fail "the socket's mode is $(stat -c %a socket)"
-[ "$(ps -o sid= -p "$pid" | tr -d ' ')" = "$pid" ] || fail "it is not the head of a session"
+[ "$(cut -d' ' -f6 "/proc/$pid/stat")" = "$pid" ] || fail "it is not the head of a session"
 
 each "a second server: the disk is in use, and so is the socket"
 run_mustfail 1 "$SERVER" "${IMAGE[@]}" --socket "$PWD/other"
