@@ -61,8 +61,8 @@ PROGRAMS := $(BUILD)/ploop $(BUILD)/ploop-server $(BUILD)/ploop-holder
 SHLIB := $(BUILD)/libploop-core.so.0
 
 ENGINE_LIBS := -luring -lcrypto -lxml2 -luuid
-SERVE_LIBS := -lfuse3 -lssl
-CLI_LIBS := -ljson-c -lblkid -lmount
+SERVE_LIBS := -lfuse3 -lssl -ljson-c
+CLI_LIBS := -lblkid -lmount
 
 all: $(PROGRAMS) $(SHLIB) ## build everything
 

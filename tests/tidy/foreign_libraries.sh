@@ -13,7 +13,7 @@ openssl/err.h       kmod-free/tls_openssl.c
 fuse_lowlevel.h     kmod-free/fuse_session.c
 fuse.h              kmod-free/fuse_session.c
 linux/fuse.h        kmod-free/fuse_request.c
-json-c/             cli/output*.c
+json-c/             cli/output*.c kmod-free/control_message.c
 blkid/              cli/*
 libmount/           cli/guest_mount.c
 uuid/               cli/guid.c ploop/guid.c

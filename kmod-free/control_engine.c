@@ -1,0 +1,86 @@
+/* The disk behind the control: the calls of ploop.h. */
+#include "control_server.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static size_t members(void *arg, struct pl_member *out, size_t max)
+{
+	const struct control_engine *e = arg;
+	return pl_disk_members(e->disk, out, max);
+}
+
+/* D9: beneath the folder that the bundle's images are opened in. */
+static const struct pl_image_ref *image_of_folder(const struct pl_chain_spec *chain)
+{
+	for (size_t i = 0; i < chain->count; i++)
+		if (chain->images[i].dir_fd >= 0)
+			return &chain->images[i];
+	return NULL;
+}
+
+static int push(void *arg, const char *name)
+{
+	const struct control_engine *e = arg;
+	const struct pl_image_ref *beside = image_of_folder(e->chain);
+	if (!beside)
+		return pl_fail(-EXDEV, "no image of this disk lies in its folder, so no other can be added");
+	size_t folder_bytes = strlen(beside->path) - MIN(strlen(beside->name), strlen(beside->path));
+	autofree char *path = NULL;
+	if (asprintf(&path, "%.*s%s", (int)folder_bytes, beside->path, name) < 0) {
+		path = NULL;
+		return pl_fail(-ENOMEM, "no memory for a path");
+	}
+	struct pl_image_ref ref = {.path = path, .name = name, .dir_fd = beside->dir_fd, .format = PL_FORMAT_PLOOP};
+	return pl_disk_push(e->disk, &ref);
+}
+
+static void abandon(void *arg)
+{
+	const struct control_engine *e = arg;
+	pl_disk_abandon(e->disk);
+}
+
+static void switch_top(void *arg, const struct pl_switch_options *options, struct pl_change *change)
+{
+	const struct control_engine *e = arg;
+	pl_disk_switch(e->disk, options, change);
+}
+
+static void merge(void *arg, uint32_t child, enum pl_merge_into into, struct pl_change *change)
+{
+	const struct control_engine *e = arg;
+	pl_disk_merge(e->disk, child, into, change);
+}
+
+static void cancel(void *arg)
+{
+	const struct control_engine *e = arg;
+	pl_disk_change_cancel(e->disk);
+}
+
+static void info(void *arg, struct control_info *out)
+{
+	const struct control_engine *e = arg;
+	struct pl_disk_info disk;
+	pl_disk_get_info(e->disk, &disk);
+	*out = (struct control_info){
+		.size_bytes = disk.size_bytes,
+		.allocated_clusters = disk.allocated_clusters,
+		.cluster_bytes = disk.cluster_bytes,
+		.image_version = disk.version,
+		.depth = disk.depth,
+		.pid = (uint32_t)getpid(),
+		.readonly = disk.readonly,
+		.survives = disk.survives,
+	};
+	snprintf(out->program, sizeof(out->program), "%s", PLOOP_VERSION);
+}
+
+struct control_backend control_engine_backend(struct control_engine *engine)
+{
+	return (struct control_backend){members, push, abandon, switch_top, merge, cancel, info, engine};
+}

@@ -1,0 +1,29 @@
+/* Where the control socket of a bundle's server is: named after the folder, whatever paths lead there. */
+#include "ploop-serve.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int pl_control_path(const char *descriptor, char *out, size_t out_bytes)
+{
+	char folder[PATH_MAX], run[PATH_MAX];
+	struct stat st;
+	const char *slash = strrchr(descriptor, '/');
+	size_t n = slash ? (size_t)(slash - descriptor) + 1 : 0;
+	if (n + 2 > sizeof(folder))
+		return pl_fail(-ENAMETOOLONG, "%s: the path is too long", descriptor);
+	snprintf(folder, sizeof(folder), "%.*s.", (int)n, descriptor);
+	if (stat(folder, &st) != 0)
+		return pl_fail(-errno, "%s: %s", folder, strerror(errno));
+	int r = pl_run_dir(run, sizeof(run));
+	if (r < 0)
+		return r;
+	int bytes = snprintf(out, out_bytes, "%s/ctl-%llx-%llu", run, (unsigned long long)st.st_dev,
+			     (unsigned long long)st.st_ino);
+	if (bytes < 0 || (size_t)bytes >= out_bytes)
+		return pl_fail(-ENAMETOOLONG, "%s: too long for a control socket's name", run);
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* The control socket of one disk: listens, lets root and our own user in, moves bytes between clients and the machine
+ * (control_conn.h) on the loop of the disk. */
+#ifndef PLOOP_CONTROL_SERVER_H
+#define PLOOP_CONTROL_SERVER_H
+
+#include "control_conn.h"
+
+struct control_server;
+
+/* Listen at @path, mode 0600; what a dead server left there is replaced. @backend is copied, what it points to must
+ * outlive the server. -EADDRINUSE a live one has it · -EEXIST it is no socket · -ENAMETOOLONG. */
+int control_server_start(struct pl_loop *loop, const struct control_backend *backend, const char *path,
+			 struct control_server **out);
+/* Remove the socket, take no more requests, cancel what runs; clients are dropped when they have their answers. Returns
+ * at once. */
+void control_server_close(struct control_server *server);
+/* And wait for what runs, which is cancelled, by turning the loop; abandon what is pushed, and free. NULL is fine. */
+void control_server_stop(struct control_server *server);
+
+/* The calls of @disk, which was opened with @chain, as a backend. Both must outlive it. */
+struct control_engine {
+	struct pl_disk *disk;
+	const struct pl_chain_spec *chain;
+};
+struct control_backend control_engine_backend(struct control_engine *engine);
+
+#endif
