@@ -38,6 +38,7 @@ static int code_of_chain(int err, enum cli_step step)
 		return EXIT_NOSNAP;
 	case -E2BIG: /* too many images */
 	case -EMLINK:
+	case -EXDEV:
 		return EXIT_PARAM;
 	case -ESTALE:
 		return EXIT_DISKDESCR;

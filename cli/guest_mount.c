@@ -103,7 +103,7 @@ int guest_options(const char *type, bool readonly, bool quota, const char *user,
 
 DEFINE_AUTO(struct libmnt_context *, context, mnt_free_context, NULL)
 
-int guest_mount(const char *source, const char *mount_point, const char *type, const char *data, bool readonly)
+static int mount_once(const char *source, const char *mount_point, const char *type, const char *data, bool readonly)
 {
 	__attribute__((cleanup(context_autop))) struct libmnt_context *context = mnt_new_context();
 	if (!context)
@@ -124,6 +124,16 @@ int guest_mount(const char *source, const char *mount_point, const char *type, c
 	int err = mnt_context_syscall_called(context) ? mnt_context_get_syscall_errno(context) : r < 0 ? -r : EINVAL;
 	return pl_fail(err ? -err : -EIO, "mount %s at %s as %s with '%s': %s", source, mount_point, type, data,
 		       text[0] ? text : strerror(err));
+}
+
+int guest_mount(const char *source, const char *mount_point, const char *type, char data[GUEST_DATA_BYTES],
+		bool readonly)
+{
+	int r = mount_once(source, mount_point, type, data, readonly);
+	if (r != -EROFS || !readonly || !is_ext(type))
+		return r;
+	r = add_option(data, "noload", strlen("noload"));
+	return r == 0 ? mount_once(source, mount_point, type, data, readonly) : r;
 }
 
 int guest_unmount(const struct pl_device *device, const char *mount_point, uint64_t timeout_ms)

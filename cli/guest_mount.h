@@ -16,7 +16,10 @@ int guest_fsck(const char *source, const char *type);
 /* The options a mount gets: those of the type, @user's (NULL: none), lazytime. -E2BIG. */
 int guest_options(const char *type, bool readonly, bool quota, const char *user, char data[GUEST_DATA_BYTES]);
 
-int guest_mount(const char *source, const char *mount_point, const char *type, const char *data, bool readonly);
+/* A read-only disk whose ext journal is not replayed, such as a snapshot of a mounted one, is mounted without it: noload is
+ * added to @data then. */
+int guest_mount(const char *source, const char *mount_point, const char *type, char data[GUEST_DATA_BYTES],
+		bool readonly);
 
 /* Unmount; while it is busy try again until @timeout_ms is over, then -EBUSY with the names of who holds it. */
 int guest_unmount(const struct pl_device *device, const char *mount_point, uint64_t timeout_ms);

@@ -20,6 +20,24 @@ run_mustfail 1 touch mnt/new
 run_check ploop umount a
 [ "$(sha256sum <a/root.hds)" = "$sum" ] || fail "the image changed"
 
+each "a file system that was not unmounted, as in a snapshot of a mounted disk"
+run_check ploop mount -m mnt a
+echo synced >mnt/synced
+sync -f mnt
+cp -a a torn
+run_check ploop umount a
+run_check ploop check -d -f torn/root.hds
+sum_torn=$(sha256sum <torn/root.hds)
+run_check ploop mount -r -m mnt torn
+expect_line stdout "data='lazytime,noload' ro$"
+[ "$(cat mnt/file)" = below ] || fail "content"
+run_check ploop umount torn
+[ "$(sha256sum <torn/root.hds)" = "$sum_torn" ] || fail "the image changed"
+run_check ploop mount -m mnt torn
+[ "$(cat mnt/synced)" = synced ] || fail "content"
+run_check ploop umount torn
+sum=$(sha256sum <a/root.hds)
+
 each "a delta above it"
 snapshot='{aaaaaaaa-1111-4111-8111-111111111111}'
 top='{5fbaabe3-6958-40ff-92a7-860e329aab41}'
