@@ -23,23 +23,27 @@ struct fold_options {
 	enum pl_format parent_format; /* a raw parent: into the parent only */
 	enum pl_merge_into into;
 	uint32_t cluster_sectors;     /* of the chain; for a raw parent */
-	uint32_t depth;               /* copies in flight; 0: default */
+	uint32_t depth;               /* copies of up to 1 MiB in flight; 0: 4 */
 	/* How long to wait before the next copy: the pace that the guest leaves. NULL: none. */
 	uint64_t (*delay_ns)(void *arg);
 	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes); /* NULL: not wanted */
-	void (*done)(void *arg, int res); /* once, from the loop: 0 durable and closed · -ECANCELED · -errno with sentence */
+	/* Once, from the loop. 0: durable and closed · -ECANCELED · -errno with sentence. */
+	void (*done)(void *arg, int res);
 	void *arg;
 };
 
-/* Read both BATs, check them and that the images fit (-EINVAL, -EUCLEAN), begin. -ENOTSUP: the parent is smaller than
- * the child and @options->into is the parent, which then must grow: only fold_images() does. */
+/* Read both BATs, turning the loop, check them and that the images fit (-EINVAL, -EUCLEAN), begin. -ENOTSUP: the parent
+ * is smaller than the child and @options->into is the parent, which then must grow: only fold_images() does; or the
+ * child's extension has a feature that is unknown and must not be lost. */
 int fold_start(const struct fold_options *options, struct fold **out);
-/* End early; done() gets -ECANCELED. What was copied is durable or forgotten; the destination is closed. */
+/* End early: done() gets -ECANCELED, or 0 when all was copied already. What was copied is durable or forgotten; the
+ * destination is closed. The same after an error in copying, such as -ENOSPC; only when the tables of the destination
+ * cannot be written or synced it stays marked in use. */
 void fold_cancel(struct fold *f);
-/* After done(). */
+/* In or after done(). */
 void fold_free(struct fold *f);
 
-/* After done() with 0: where the destination has @g; n = 0: nowhere. */
+/* After done() with 0: where the destination has @g; n = 0: nowhere, but in a raw one, which has all in order. */
 struct fclu fold_place(const struct fold *f, struct gclu g);
 
 /* The same for a stopped disk, waiting: opens the files, takes the locks of both (the writer's), settles what crashed
