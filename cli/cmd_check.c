@@ -1,11 +1,10 @@
 /* ploop check: one image as it is told, or every image of a disk, base first, as a mount would check them. */
+#include "cli/attached.h"
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/output.h"
 #include "cli/resolve.h"
-#include "ploop-serve.h"
 
-#include <errno.h>
 #include <stdio.h>
 
 struct check_args {
@@ -141,17 +140,6 @@ static int check_image(const struct check_args *args, const struct pl_image_ref 
 	return code ? code : cli_exit_code(r, CLI_AT_OPEN);
 }
 
-/* A disk that is a block device now is not touched; its name tells why. */
-static int refuse_attached(const char *word)
-{
-	struct pl_device *device;
-	if (pl_device_find(word, NULL, &device) < 0)
-		return 0;
-	pl_fail(-EBUSY, "%s is in use: it is attached as %s", word, device->node);
-	pl_device_free(device);
-	return EXIT_PLOOPINUSE;
-}
-
 static int check_chain(const struct check_args *args, const struct pl_chain_spec *chain, struct out *out)
 {
 	if (args->cluster_sectors)
@@ -193,7 +181,7 @@ static int check_words(const struct check_args *args, char **argv, struct out *o
 {
 	if (!disk_word_is_descriptor(argv[0]))
 		return check_one_file(args, argv[0], out);
-	int r = refuse_attached(argv[0]);
+	int r = attached_refuse(argv[0]);
 	if (r != 0)
 		return r;
 	struct disk disk;
