@@ -506,12 +506,11 @@ PL_API int pl_snapshot_list(const struct pl_bundle *bundle, struct pl_snapshot *
 /* ------------------------------------------------------------------ clones, templates, moving ----------------- */
 
 /* A clone is a bundle of its own that begins with the state of another. A linked one shares the images below its top:
- * they are hard links, so either bundle may be moved and deleted, and the link count of an image is the number of bundles
- * that read it. @target must not exist, or be an empty folder. It appears as a whole, durable, or not at all; what a crash
- * leaves is a hidden folder beside it, which the next clone or move to the same place removes.
+ * they are hard links, so either bundle may be moved and deleted, and the link count of an image is the number of
+ * bundles that read it. @target must not exist, or be an empty folder. It appears as a whole, durable, or not at all;
+ * what a crash leaves is a hidden folder beside it, which the next clone or move to the same place removes.
  *
- * Errors: as for snapshots · -EEXIST @target · -EXDEV a linked clone in another file system, or a move of images that lie
- * outside of the bundle · -ENOSPC, with nothing left. */
+ * Errors: as for snapshots · -EEXIST @target · -EXDEV a linked clone in another file system · -ENOSPC. */
 
 struct pl_clone_options {
 	size_t size;
@@ -533,8 +532,8 @@ PL_API int pl_clone(struct pl_bundle *source, struct pl_live *live, const char *
  * writing any more. -EBUSY it is in use. */
 PL_API int pl_bundle_seal(struct pl_bundle *bundle);
 
-/* Move the folder of a stopped disk with all that is in it: renamed, or copied and then removed. @bundle is to be closed
- * afterwards. -EINVAL @target lies inside. */
+/* Move the folder of a stopped disk with all that is in it: renamed, or copied and then removed. @bundle is to be
+ * closed afterwards. -EINVAL @target lies inside. */
 PL_API int pl_bundle_move(struct pl_bundle *bundle, const char *target, const struct pl_progress *progress);
 
 /* Directory for sockets and state of this user's servers, created 0700: /run/ploop, $XDG_RUNTIME_DIR/ploop or

@@ -73,7 +73,7 @@ static int link_image(const struct pl_image_ref *image, int folder_fd, const cha
 		return 0;
 	switch (errno) {
 	case EXDEV:
-		return pl_fail(-EXDEV, "%s is in another file system: a linked clone cannot leave it, a full one (--full) can",
+		return pl_fail(-EXDEV, "%s is in another file system: only a full clone (--full) can leave it",
 			       image->path);
 	case EMLINK:
 		return pl_fail(-EMLINK, "%s has as many links as its file system allows: make a full clone (--full)",
@@ -83,10 +83,21 @@ static int link_image(const struct pl_image_ref *image, int folder_fd, const cha
 	}
 }
 
-static int write_linked(struct clone *c, struct pl_disk *below)
+/* What both kinds end with: the descriptor, and the sync of what was not synced before, @top (NULL: nothing) too. */
+static int write_descriptor(struct clone *c, struct pl_disk *disk, const char *top)
 {
 	struct pl_disk_info info;
+	pl_disk_get_info(disk, &info);
+	int r = clone_descriptor_write(&c->source, &c->names, info.size_bytes / SECTOR_BYTES, c->folder.fd,
+				       c->folder.path);
+	const char *names[] = {LAY_DESC_NAME, top};
+	return r < 0 ? r : clone_folder_sync(&c->folder, names, top ? 2 : 1);
+}
+
+static int write_linked(struct clone *c, struct pl_disk *below)
+{
 	size_t count = c->source.chain.count;
+	const char *top = c->names.file[count];
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < count; i++)
 		r = link_image(&c->source.chain.images[i], c->folder.fd, c->names.file[i]);
@@ -94,16 +105,12 @@ static int write_linked(struct clone *c, struct pl_disk *below)
 		return r;
 	autofree struct identity *id = calloc(1, sizeof(*id));
 	autofree char *path = NULL;
-	if (!id || asprintf(&path, "%s/%s", c->folder.path, c->names.file[count]) < 0)
+	if (!id || asprintf(&path, "%s/%s", c->folder.path, top) < 0)
 		return pl_fail(-ENOMEM, "%s: no memory", c->folder.target);
 	r = plan_identity(c, below, id);
 	if (r >= 0)
-		r = clone_top_write(c->folder.fd, c->names.file[count], path, below, r ? id : NULL);
-	if (r < 0)
-		return r;
-	pl_disk_get_info(below, &info);
-	return clone_descriptor_write(&c->source, &c->names, info.size_bytes / SECTOR_BYTES, c->folder.fd,
-				      c->folder.path);
+		r = clone_top_write(c->folder.fd, top, path, below, r ? id : NULL);
+	return r < 0 ? r : write_descriptor(c, below, top);
 }
 
 static int link_chain(struct clone *c, const char *guid)
@@ -191,15 +198,10 @@ static int measure(struct clone *c, uint64_t *bytes)
 static int copy_images(struct clone *c, struct pl_disk *disk)
 {
 	struct clone_progress progress = {.to = c->options.progress};
-	struct pl_disk_info info;
 	int r = measure(c, &progress.total_bytes);
 	for (size_t i = 0; r == 0 && i < c->source.chain.count; i++)
 		r = copy_image(c, i, &progress);
-	if (r < 0)
-		return r;
-	pl_disk_get_info(disk, &info);
-	return clone_descriptor_write(&c->source, &c->names, info.size_bytes / SECTOR_BYTES, c->folder.fd,
-				      c->folder.path);
+	return r < 0 ? r : write_descriptor(c, disk, NULL);
 }
 
 static int write_identity(struct clone *c, struct pl_disk *disk)

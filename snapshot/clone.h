@@ -33,7 +33,8 @@ int clone_source_open(const struct pl_bundle *given, const char *guid, enum clon
 void clone_source_close(struct clone_source *s);
 #define autosource __attribute__((cleanup(clone_source_close)))
 
-/* An image that an interrupted merge writes, or that a backup will merge away, cannot be the ground of others: -EBUSY. */
+/* An image that an interrupted merge writes, or that a backup will merge away, cannot be the ground of others:
+ * -EBUSY. */
 int clone_source_refuse_unsettled(const struct clone_source *s);
 
 /* Is the image one that nobody may write: 1 or 0, or -errno? */
@@ -57,7 +58,9 @@ int clone_folder_name(struct clone_folder *f, const char *target);
 int clone_folder_judge(struct clone_folder *f, const char *target, const char *source_folder);
 /* Remove what crashed clones to the same place left, make the hidden folder. */
 int clone_folder_make(struct clone_folder *f);
-/* What is in the folder is durable except for its names: make them so, show the folder as @target, durably. */
+/* Make the content of these files of it durable. Together, because the first of them then pays for the journal of all. */
+int clone_folder_sync(const struct clone_folder *f, const char *const *names, size_t count);
+/* The content of all files is durable: make their names so, show the folder as @target, durably. */
 int clone_folder_commit(struct clone_folder *f);
 /* Release; what was made and not committed is removed. The sentence of pl_error() stays. */
 void clone_folder_close(struct clone_folder *f);
@@ -74,8 +77,7 @@ int clone_names_make(const struct pl_chain_spec *chain, bool with_top, struct cl
 void clone_names_free(struct clone_names *names);
 #define autonames __attribute__((cleanup(clone_names_free)))
 
-/* Write the descriptor of a bundle with these files into @folder_fd; its content is durable on return, its name with the
- * folder. The images keep their GUIDs, except that the last one is the top. */
+/* Write the descriptor of a bundle with these files into @folder_fd, accepted on return. The images keep their GUIDs, except that the last one is the top. */
 int clone_descriptor_write(const struct clone_source *source, const struct clone_names *names, uint64_t size_sectors,
 			   int folder_fd, const char *folder_path);
 
@@ -85,7 +87,7 @@ int clone_descriptor_copy(const struct lay_desc *from, const char *path, struct 
 /* ---- images */
 
 /* The new file @name in @folder_fd, an image above the open chain @below: empty, but for the clusters that @id (NULL:
- * none) changes, which are whole, though sparse. Durable on return, its name with the folder. */
+ * none) changes, which are whole, though sparse. Accepted on return. */
 int clone_top_write(int folder_fd, const char *name, const char *path, struct pl_disk *below,
 		    const struct identity *id);
 

@@ -110,7 +110,8 @@ static int choose_guid(const struct clone_source *source, size_t i, size_t count
 		return 0;
 	}
 	if (!lay_guid_parse(source->chain.images[i].guid, out))
-		return pl_fail(-EUCLEAN, "%s: image %s has no GUID", source->bundle->path, source->chain.images[i].path);
+		return pl_fail(-EUCLEAN, "%s: image %s has no GUID", source->bundle->path,
+			       source->chain.images[i].path);
 	return lay_guid_eq(out, &lay_guid_top) ? random_guid(out) : 0;
 }
 
@@ -155,8 +156,7 @@ static int write_text(int folder_fd, const char *path, const char *text, size_t 
 	autofd int fd = openat(folder_fd, LAY_DESC_NAME, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return pl_fail(-errno, "create %s/" LAY_DESC_NAME ": %s", path, strerror(errno));
-	int r = file_write(fd, text, n, 0, LAY_DESC_NAME);
-	return r < 0 ? r : file_sync(fd, LAY_DESC_NAME);
+	return file_write(fd, text, n, 0, LAY_DESC_NAME);
 }
 
 int clone_descriptor_write(const struct clone_source *source, const struct clone_names *names, uint64_t size_sectors,

@@ -1,11 +1,11 @@
 /* The folder of a new bundle.
  *
- *   step                                  on disk                      a crash here leaves       repair
- *   make .NAME.part-XXXXXX, lock it       an empty hidden folder       that                      the next clone or move
- *   fill it                               a hidden folder              that                      to NAME removes every
- *   fsync it                              the same, durable            that                      .NAME.part-* whose lock
- *   rename it to NAME                     hidden, or the new bundle    hidden, or the new bundle it gets
- *   fsync the parent                      the new bundle, durable      -
+ *   step                              on disk                      a crash here leaves   repair
+ *   make .NAME.part-XXXXXXXX, lock    an empty hidden folder       that                  the next clone or move to NAME
+ *   fill it                           a hidden folder              that                  removes every .NAME.part-*
+ *   fsync it                          the same, durable            that                  whose lock it gets
+ *   rename it to NAME                 hidden, or the new bundle    one of the two        the same
+ *   fsync the parent                  the new bundle, durable      that                  -
  */
 #include "snapshot/clone.h"
 
@@ -167,6 +167,36 @@ int clone_folder_make(struct clone_folder *f)
 }
 
 /* ---- end */
+
+/* Written back, a file has its blocks; then one commit of the host's journal holds the inodes of all. */
+static int sync_files(int *fds, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		sync_file_range(fds[i], 0, 0, SYNC_FILE_RANGE_WRITE);
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = file_sync(fds[i], names[i]);
+	return r;
+}
+
+int clone_folder_sync(const struct clone_folder *f, const char *const *names, size_t count)
+{
+	autofree int *fds = calloc(count, sizeof(*fds));
+	size_t opened = 0;
+	int r = fds ? 0 : pl_fail(-ENOMEM, "%s: no memory", f->target);
+	for (; r == 0 && opened < count; opened++) {
+		fds[opened] = openat(f->fd, names[opened], O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		if (fds[opened] < 0) {
+			r = pl_fail(-errno, "open %s/%s: %s", f->path, names[opened], strerror(errno));
+			break;
+		}
+	}
+	if (r == 0)
+		r = sync_files(fds, names, count);
+	while (opened > 0)
+		close(fds[--opened]);
+	return r;
+}
 
 int clone_folder_commit(struct clone_folder *f)
 {

@@ -1,12 +1,12 @@
 /* Moving a bundle: one rename within a file system, else a copy that appears as a whole, and then the source goes.
  *
- *   step                              on disk                         a crash here leaves          repair
- *   [names made relative: a store]    the same disk                   the same                     -
- *   within a file system: rename      here or there                   here or there                -
- *   else: copy, as clone_folder.c     the source                      and a hidden folder there    the next move removes it
- *     the copy is shown               source and copy                 both, the same               remove one by hand
- *     source renamed to .NAME.part-*  the copy, a hidden folder here  that                         a clone or move to NAME
- *     hidden folder removed           the copy                        part of the hidden folder    the same */
+ *   step                              on disk                      a crash here leaves         repair
+ *   [names made relative: a store]    the same disk                the same                    -
+ *   within a file system: rename      here or there                here or there               -
+ *   else: copy, as clone_folder.c     the source                   and a hidden folder there   the next move there
+ *     the copy is shown               source and copy              both, the same              remove one by hand
+ *     source renamed .NAME.part-*     copy, hidden folder here     that                        a clone or move here
+ *     hidden folder removed           the copy                     part of the hidden folder   a clone or move here */
 #include "snapshot/clone.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
  *
  *   | header, table: a hole but for what is set | cluster | cluster | …
  *
- * A cluster of the top hides the one below as a whole, so all of it is here; its pages of zeros are holes of the file. */
+ * A cluster of the top hides the one below as a whole, so all of it is here; pages of zeros are holes of the file. */
 #include "snapshot/clone.h"
 
 #include "base/byteorder.h"
@@ -118,7 +118,5 @@ int clone_top_write(int folder_fd, const char *name, const char *path, struct pl
 	t.fd = fd;
 	t.chunk = chunk;
 	int r = write_clusters(&t);
-	if (r == 0)
-		r = write_header(&t);
-	return r < 0 ? r : file_sync(fd, path);
+	return r < 0 ? r : write_header(&t);
 }

@@ -32,6 +32,7 @@ static const char *next_name(DIR *dir)
 {
 	struct dirent *entry;
 	do {
+		errno = 0;
 		entry = readdir(dir);
 	} while (entry && (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")));
 	return entry ? entry->d_name : NULL;

@@ -19,7 +19,8 @@ void identity_text(const uint8_t uuid[16], char out[37])
 {
 	size_t n = 0;
 	for (size_t i = 0; i < 16; i++)
-		n += (size_t)snprintf(out + n, 37 - n, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", uuid[i]);
+		n += (size_t)snprintf(out + n, 37 - n, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+				      uuid[i]);
 }
 
 static void tell(struct identity *id, const char *fmt, ...) PL_PRINTF(2, 3);
