@@ -61,6 +61,11 @@ static void name_ground(struct clone *c)
 
 /* ---- linked */
 
+static int fail_other_filesystem(const struct pl_image_ref *image)
+{
+	return pl_fail(-EXDEV, "%s is in another file system: only a full clone (--full) can leave it", image->path);
+}
+
 /* Through the file that was judged, so that nobody can change what the name means in between. */
 static int link_image(const struct pl_image_ref *image, int folder_fd, const char *name)
 {
@@ -73,8 +78,7 @@ static int link_image(const struct pl_image_ref *image, int folder_fd, const cha
 		return 0;
 	switch (errno) {
 	case EXDEV:
-		return pl_fail(-EXDEV, "%s is in another file system: only a full clone (--full) can leave it",
-			       image->path);
+		return fail_other_filesystem(image);
 	case EMLINK:
 		return pl_fail(-EMLINK, "%s has as many links as its file system allows: make a full clone (--full)",
 			       image->path);
@@ -133,15 +137,28 @@ static int link_chain(struct clone *c, const char *guid)
 static int ground_is_still(struct clone *c)
 {
 	autosource struct clone_source s = CLONE_SOURCE_NONE;
+	struct stat image, folder;
 	int r = clone_source_open(c->given, c->options.guid, CLONE_LOCK_SHARED, &s);
 	if (r < 0)
 		return r;
-	return s.is_top ? clone_is_sealed(&s.chain.images[s.chain.count - 1]) : 1;
+	const struct pl_image_ref *last = &s.chain.images[s.chain.count - 1];
+	autofd int fd = pl_image_open_fd(last, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &image) || fstat(c->folder.fd, &folder))
+		return pl_fail(-errno, "stat %s: %s", last->path, strerror(errno));
+	if (image.st_dev != folder.st_dev) /* before a snapshot is made in vain */
+		return fail_other_filesystem(last);
+	return !s.is_top || clone_mode_is_sealed(image.st_mode);
 }
 
 static int clone_linked(struct clone *c)
 {
-	struct pl_snapshot_options options = {.size = sizeof(options)};
+	struct pl_snapshot_options options = {
+		.size = sizeof(options),
+		.freeze = c->options.freeze,
+		.freeze_arg = c->options.freeze_arg,
+	};
 	struct pl_snapshot_result made;
 	int r = ground_is_still(c);
 	if (r < 0)
@@ -239,6 +256,8 @@ static int finish_copy(struct clone *c)
 static int copy_chain(struct clone *c, const char *guid)
 {
 	int r = clone_source_open(c->given, guid, CLONE_LOCK_SHARED, &c->source);
+	if (r == 0 && c->options.guid)
+		r = clone_source_refuse_unsettled(&c->source);
 	if (r < 0)
 		return r;
 	name_ground(c);
@@ -254,7 +273,12 @@ static int copy_chain(struct clone *c, const char *guid)
 /* A running disk is copied as of a snapshot, which goes when the copy is made. */
 static int copy_running(struct clone *c)
 {
-	struct pl_snapshot_options options = {.size = sizeof(options), .temporary = true};
+	struct pl_snapshot_options options = {
+		.size = sizeof(options),
+		.temporary = true,
+		.freeze = c->options.freeze,
+		.freeze_arg = c->options.freeze_arg,
+	};
 	struct pl_snapshot_result made;
 	enum pl_snapshot_end end;
 	char why[512];
@@ -284,8 +308,10 @@ static int make(struct clone *c, const char *target)
 		r = pl_loop_new(&(struct pl_loop_options){.size = sizeof(struct pl_loop_options)}, &c->loop);
 	if (r == 0)
 		r = clone_folder_make(&c->folder);
+	snap_point("clone-folder-made");
 	if (r == 0)
 		r = c->options.full ? clone_full(c) : clone_linked(c);
+	snap_point("clone-filled");
 	return r < 0 ? r : clone_folder_commit(&c->folder);
 }
 

@@ -12,6 +12,7 @@
 #include "layout/header.h"
 #include "ploop/engine.h"
 #include "snapshot/identity.h"
+#include "snapshot/points.h"
 
 #include <sys/stat.h>
 
@@ -39,6 +40,10 @@ int clone_source_refuse_unsettled(const struct clone_source *s);
 
 /* Is the image one that nobody may write: 1 or 0, or -errno? */
 int clone_is_sealed(const struct pl_image_ref *image);
+static inline bool clone_mode_is_sealed(mode_t mode)
+{
+	return (mode & (S_IWUSR | S_IWGRP | S_IWOTH)) == 0;
+}
 
 /* ---- the target */
 

@@ -208,6 +208,7 @@ int clone_folder_commit(struct clone_folder *f)
 		return pl_fail(r, "create %s: %s", f->target, strerror(-r));
 	}
 	close(fd_steal(&f->fd));
+	snap_point("clone-shown");
 	/* It is there. Should its name not be durable, a crash takes it away as a whole. */
 	return fsync(f->parent_fd) ? pl_fail(-errno, "fsync the folder of %s: %s", f->target, strerror(errno)) : 0;
 }

@@ -70,17 +70,20 @@ static int move_by_rename(struct move *m)
 		int r = errno == ENOTEMPTY || errno == ENOTDIR ? -EEXIST : -errno;
 		return r == -EXDEV ? 1 : pl_fail(r, "move to %s: %s", m->to.target, strerror(-r));
 	}
+	snap_point("move-renamed");
 	int r = sync_folder(m->to.parent_fd, m->to.target);
 	return r < 0 ? r : sync_folder(m->from.parent_fd, m->from.target);
 }
 
 static int remove_source(struct move *m)
 {
+	snap_point("move-copied");
 	int r = clone_folder_make(&m->from); /* its hidden name; an empty folder, which the source replaces */
 	if (r == 0 && renameat(m->from.parent_fd, m->from.name, m->from.parent_fd, m->from.part))
 		r = pl_fail(-errno, "rename: %s", strerror(errno));
 	if (r == 0)
 		r = sync_folder(m->from.parent_fd, m->from.target);
+	snap_point("move-hidden");
 	if (r == 0) {
 		r = clone_tree_remove(m->from.parent_fd, m->from.part);
 		r = r < 0 ? pl_fail(r, "%s", strerror(-r)) : 0;

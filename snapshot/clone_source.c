@@ -75,5 +75,5 @@ int clone_is_sealed(const struct pl_image_ref *image)
 		return fd;
 	if (fstat(fd, &st))
 		return pl_fail(-errno, "stat %s: %s", image->path, strerror(errno));
-	return (st.st_mode & (S_IWUSR | S_IWGRP | S_IWOTH)) == 0;
+	return clone_mode_is_sealed(st.st_mode);
 }
