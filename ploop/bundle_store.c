@@ -17,8 +17,6 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define TEMP_NAME LAY_DESC_NAME ".tmp"
-
 static int write_all(int fd, const char *text, size_t n)
 {
 	while (n) {
@@ -34,11 +32,11 @@ static int write_all(int fd, const char *text, size_t n)
 }
 
 /* Durable content under the temporary name. */
-static int write_temp(int folder, const char *text, size_t n)
+static int write_temp(int folder, const char *temp, const char *text, size_t n)
 {
-	if (unlinkat(folder, TEMP_NAME, 0) && errno != ENOENT) /* of a crash, or a trap: never opened */
+	if (unlinkat(folder, temp, 0) && errno != ENOENT) /* of a crash, or a trap: never opened */
 		return -errno;
-	autofd int fd = openat(folder, TEMP_NAME, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	autofd int fd = openat(folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
 	int r = write_all(fd, text, n);
@@ -48,30 +46,37 @@ static int write_temp(int folder, const char *text, size_t n)
 }
 
 /* Those who store hold the folder's lock, so looking first is enough where the file system cannot refuse by itself. */
-static int rename_new(int folder)
+static int rename_new(int folder, const char *temp, const char *name)
 {
 	struct stat st;
-	if (!renameat2(folder, TEMP_NAME, folder, LAY_DESC_NAME, RENAME_NOREPLACE))
+	if (!renameat2(folder, temp, folder, name, RENAME_NOREPLACE))
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
-	if (!fstatat(folder, LAY_DESC_NAME, &st, AT_SYMLINK_NOFOLLOW))
+	if (!fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW))
 		return -EEXIST;
-	return renameat(folder, TEMP_NAME, folder, LAY_DESC_NAME) ? -errno : 0;
+	return renameat(folder, temp, folder, name) ? -errno : 0;
 }
 
-static int replace(int folder, const char *text, size_t n, enum bundle_store_how how)
+static int put_in_place(int folder, const char *name, const char *text, size_t n, bool must_be_new)
 {
-	int r = write_temp(folder, text, n);
-	if (!r && how == BUNDLE_CREATE)
-		r = rename_new(folder);
-	else if (!r && renameat(folder, TEMP_NAME, folder, LAY_DESC_NAME))
+	char temp[64];
+	snprintf(temp, sizeof(temp), "%s.tmp", name);
+	int r = write_temp(folder, temp, text, n);
+	if (!r && must_be_new)
+		r = rename_new(folder, temp, name);
+	else if (!r && renameat(folder, temp, folder, name))
 		r = -errno;
 	if (r) {
-		unlinkat(folder, TEMP_NAME, 0);
+		unlinkat(folder, temp, 0);
 		return r;
 	}
 	return fsync(folder) ? -errno : 0;
+}
+
+int folder_replace_file(int folder, const char *name, const char *text, size_t n)
+{
+	return put_in_place(folder, name, text, n, false);
 }
 
 /* What we write must be readable by us: a name that is no UTF-8 ends here rather than at the next open. */
@@ -117,7 +122,7 @@ int bundle_store(int folder_fd, const char *path, struct lay_desc *desc, enum bu
 	autofd int folder = how == BUNDLE_REPLACE_LOCKED ? open_folder(folder_fd, path) : bundle_lock(folder_fd, path);
 	if (folder < 0)
 		return folder;
-	r = replace(folder, text, n, how);
+	r = put_in_place(folder, LAY_DESC_NAME, text, n, how == BUNDLE_CREATE);
 	return r ? pl_fail(r, "%s: write " LAY_DESC_NAME ": %s", path, strerror(-r)) : 0;
 }
 

@@ -1,0 +1,204 @@
+/* The beginning of every operation: the lock, the fresh descriptor, and what an operation that died has left.
+ *
+ *   files on the unlink list        removed unless the descriptor names them
+ *   a running disk, compared with the chain that the descriptor names:
+ *     the same images               nothing to do
+ *     the top is missing            it died between the store and the switch of a snapshot: switch now
+ *     another one is missing, and   it died between the end of a merge and its store: store now
+ *     is or stands on a temporary one
+ *     anything else                 -ESTALE: not our doing
+ *
+ * Other markers (Temporary, TemporaryZero…) ask for long work and are left to those who merge anyway. */
+#include "snapshot/op.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+
+/* ---- comparing the chains */
+
+struct match {
+	struct pl_chain_spec chain; /* the descriptor's */
+	struct stat *files;	    /* of its images */
+	struct pl_member *members;  /* of the running disk */
+	size_t count;
+};
+
+static void match_fini(struct match *m)
+{
+	free(m->files);
+	free(m->members);
+}
+#define automatch __attribute__((cleanup(match_fini)))
+
+static int match_init(struct snap_op *op, struct match *m)
+{
+	int r = pl_bundle_chain(op->bundle, NULL, &m->chain);
+	if (!r)
+		r = op->live->ops->members(op->live, &m->members, &m->count);
+	if (r)
+		return r;
+	m->files = calloc(m->chain.count, sizeof(*m->files));
+	if (!m->files)
+		return pl_fail(-ENOMEM, "%s: no memory for %zu images", op->bundle->path, m->chain.count);
+	for (size_t i = 0; !r && i < m->chain.count; i++)
+		r = image_look(&m->chain.images[i], &m->files[i]);
+	return r;
+}
+
+static bool is_same(const struct match *m, size_t image, size_t member)
+{
+	const struct stat *st = &m->files[image];
+	return st->st_dev == m->members[member].dev && st->st_ino == m->members[member].ino;
+}
+
+/* The chains are the same but for image *@missing of the descriptor's; chain.count: none is missing. */
+static bool differ_by_one(const struct match *m, size_t *missing)
+{
+	size_t i = 0, skip = 0;
+	while (i < m->count && i < m->chain.count && is_same(m, i, i))
+		i++;
+	*missing = i;
+	skip = i < m->chain.count;
+	for (; i + skip < m->chain.count && i < m->count; i++)
+		if (!is_same(m, i + skip, i))
+			return false;
+	return i == m->count && i + skip == m->chain.count;
+}
+
+/* ---- agreeing again */
+
+static int switch_now(struct snap_op *op, const struct pl_image_ref *top)
+{
+	struct pl_switch_options options = {.size = sizeof(options)};
+	struct pl_live *live = op->live;
+	uint64_t pause_ns;
+	if (top->dir_fd < 0)
+		return pl_fail(-ESTALE, "%s lies outside the folder of the disk", top->path);
+	int r = live->ops->push(live, top->name);
+	if (!r) {
+		r = live->ops->switch_top(live, &options, &pause_ns);
+		if (r) {
+			char why[512];
+			snprintf(why, sizeof(why), "%s", pl_error());
+			live->ops->abandon(live);
+			pl_fail(r, "%s", why);
+		}
+	}
+	if (r)
+		return pl_wrap(r, "%s: bring the running disk to the new top of an interrupted snapshot",
+			       op->bundle->path);
+	snap_tell(op, "an interrupted snapshot is finished: the running disk writes to %s now", top->name);
+	return 0;
+}
+
+static bool is_temporary(const struct snap_op *op, const struct pl_image_ref *image)
+{
+	struct lay_guid guid;
+	return lay_guid_parse(image->guid, &guid) && snap_node(op, &guid)->state == LAY_SHOT_TEMPORARY;
+}
+
+/* Image @missing, which is not the top, was merged into one of its neighbours. */
+static int commit_now(struct snap_op *op, const struct match *m, size_t missing)
+{
+	struct lay_guid child;
+	bool into_child = is_temporary(op, &m->chain.images[missing]);
+	lay_guid_parse(m->chain.images[missing + into_child].guid, &child);
+	int r = snap_commit_merge(op, &child, into_child ? LAY_KEEP_CHILDS_FILE : LAY_KEEP_PARENTS_FILE);
+	if (!r)
+		snap_tell(op, "an interrupted merge into image %s is finished", child.text);
+	return r;
+}
+
+/* A top that is not empty is no new one, but was merged downwards. An empty one may be either, and reads right as both.
+ */
+static int agree_on_top(struct snap_op *op, const struct match *m)
+{
+	size_t top = m->chain.count - 1;
+	int r = switch_now(op, &m->chain.images[top]);
+	bool merged = r == -EUCLEAN && top > 0 && is_temporary(op, &m->chain.images[top - 1]);
+	return merged ? commit_now(op, m, top) : r;
+}
+
+static int agree(struct snap_op *op)
+{
+	automatch struct match m = {0};
+	size_t missing;
+	int r = match_init(op, &m);
+	if (r)
+		return r;
+	size_t top = m.chain.count - 1;
+	if (differ_by_one(&m, &missing)) {
+		if (missing == m.chain.count)
+			return 0;
+		if (missing == top)
+			return agree_on_top(op, &m);
+		if (is_temporary(op, &m.chain.images[missing]) ||
+		    (missing > 0 && is_temporary(op, &m.chain.images[missing - 1])))
+			return commit_now(op, &m, missing);
+	}
+	return pl_fail(-ESTALE,
+		       "%s: the running disk has %zu images and the descriptor names %zu: they are not the same chain",
+		       op->bundle->path, m.count, m.chain.count);
+}
+
+/* ---- the beginning */
+
+static int sweep_and_tell(struct snap_op *op)
+{
+	struct unlink_report report = {0};
+	int r = unlink_list_sweep(op->bundle, op->lock_fd, &report);
+	autofree char *text = report.text;
+	if (text)
+		snap_tell(op, "%s", text);
+	return r;
+}
+
+static int judge_bundle(const struct pl_bundle *b)
+{
+	if (strcmp(strrchr(b->path, '/') + 1, LAY_DESC_NAME))
+		return pl_fail(-EOPNOTSUPP, "%s: a descriptor that is to be changed must be called " LAY_DESC_NAME,
+			       b->path);
+	if (b->desc.volume)
+		return pl_fail(-EOPNOTSUPP, "%s: a volume: its snapshots are made by tools for volumes", b->path);
+	return 0;
+}
+
+/* The top is called TOPDELTA by all who change a descriptor; those of old disks become so by their first operation. */
+static int settle_top(struct snap_op *op)
+{
+	autodesc struct lay_desc d = {0};
+	if (lay_guid_eq(&op->bundle->desc.top, &lay_guid_top))
+		return 0;
+	int r = snap_edit(op, &d);
+	return r ? r : snap_store(op, &d);
+}
+
+int snap_begin(struct snap_op *op, struct pl_bundle *bundle, struct pl_live *live)
+{
+	*op = (struct snap_op){.bundle = bundle, .live = live, .lock_fd = -1};
+	int r = judge_bundle(bundle);
+	if (r)
+		return r;
+	op->lock_fd = bundle_lock(bundle->folder_fd, bundle->folder);
+	if (op->lock_fd < 0)
+		return op->lock_fd;
+	r = sweep_and_tell(op);
+	if (!r)
+		r = judge_bundle(bundle); /* which was read again */
+	if (!r)
+		r = settle_top(op);
+	if (!r && live)
+		r = agree(op);
+	return r;
+}
+
+int pl_bundle_recover(struct pl_bundle *bundle, struct pl_live *live, char **what)
+{
+	autoop struct snap_op op = SNAP_OP_NONE;
+	int r = snap_begin(&op, bundle, live);
+	if (!r && what)
+		*what = mem_steal(&op.told);
+	return r;
+}
