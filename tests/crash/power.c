@@ -21,66 +21,34 @@ static void teardown(void)
 	pl_loop_free(loop);
 }
 
-static uint64_t crashes_wanted(uint64_t otherwise)
-{
-	const char *s = getenv("CRASHES");
-	return s && *s ? strtoull(s, NULL, 0) : otherwise;
-}
-
-struct tally {
-	uint64_t crashes;
-	char why[768]; /* "": all is well */
-};
-
-/* One seed is one disk and one sequence of requests; every @step-th op, from @at on, the power fails. */
-static void walk(uint64_t seed, struct crash_plan plan, uint64_t at, uint64_t step, struct tally *t)
-{
-	char text[128];
-	struct prng p = {seed};
-	struct rig_shape shape = rig_random_shape(&p);
-	rig_describe(&shape, text, sizeof(text));
-	struct rig *disk = rig_new(loop, &shape, seed);
-	bool reached = true;
-	for (; reached && !t->why[0]; at += step) {
-		struct rig *r = rig_clone(disk, seed);
-		snprintf(r->why, sizeof(r->why), "%s", disk->why);
-		plan.fails_at_op = at;
-		if (r->why[0] || !crash_run(r, &plan, &reached))
-			snprintf(t->why, sizeof(t->why), "SEED=%llu (%s): %s", (unsigned long long)seed, text, r->why);
-		t->crashes++;
-		rig_free(r);
-	}
-	rig_free(disk);
-}
-
 TestSuite(crash, .init = setup, .fini = teardown, .timeout = 3600);
 
 Test(crash, D1_D3_D4_hold_at_every_point_of_short_runs)
 {
-	struct tally t = {0};
+	struct crash_tally t = {0};
 	uint64_t seed = prng_seed(1);
 	cr_log_info("SEED=%llu", (unsigned long long)seed);
-	for (; t.crashes < crashes_wanted(2000) && !t.why[0]; seed++)
-		walk(seed, (struct crash_plan){.ops = 6 + seed % 24, .images = 5}, 1, 1, &t);
+	for (; t.crashes < crash_count(2000) && !t.why[0]; seed++)
+		crash_walk(loop, seed, (struct crash_plan){.ops = 6 + seed % 24, .images = 5}, 1, 1, &t);
 	cr_expect(eq(str, t.why, ""));
 }
 
 Test(crash, D1_D3_D4_hold_over_several_lives_of_long_runs)
 {
-	struct tally t = {0};
+	struct crash_tally t = {0};
 	uint64_t seed = prng_seed(1);
 	cr_log_info("SEED=%llu", (unsigned long long)seed);
-	for (; t.crashes < crashes_wanted(400) && !t.why[0]; seed++)
-		walk(seed, (struct crash_plan){.ops = 120, .images = 3, .lives = 3}, 1 + seed % 40, 41, &t);
+	for (; t.crashes < crash_count(400) && !t.why[0]; seed++)
+		crash_walk(loop, seed, (struct crash_plan){.ops = 120, .images = 3, .lives = 3}, 1 + seed % 40, 41, &t);
 	cr_expect(eq(str, t.why, ""));
 }
 
 /* A test that cannot fail proves nothing: the same runs, with a rule broken, must be caught. */
 static void must_be_caught(struct crash_plan plan)
 {
-	struct tally t = {0};
+	struct crash_tally t = {0};
 	for (uint64_t seed = 1; t.crashes < 20000 && !t.why[0]; seed++)
-		walk(seed, plan, 1, 1, &t);
+		crash_walk(loop, seed, plan, 1, 1, &t);
 	cr_log_info("%llu crashes until: %s", (unsigned long long)t.crashes, t.why);
 	cr_expect(ne(str, t.why, ""));
 }

@@ -9,11 +9,26 @@ struct crash_plan {
 	uint64_t fails_at_op; /* 0: not at all; the run ends with a close */
 	uint32_t images;      /* how many of the possible outcomes are looked at */
 	uint32_t lives;	      /* the run goes on with the last of them, and fails again, so often */
+	uint32_t changes_percent; /* how often the chain changes: rig_random_change() */
+	bool merges;
 	/* broken on purpose, for the test of the tests */
-	bool sync_lies, reuses_early;
+	bool sync_lies, reuses_early, forgets_old_top;
 };
 
 /* @r is not open; it is used up. false: r->why. *@reached: the run was long enough for its power to fail. */
 bool crash_run(struct rig *r, const struct crash_plan *plan, bool *reached);
+
+/* ---- many of them */
+
+struct crash_tally {
+	uint64_t crashes;
+	char why[768]; /* "": all is well */
+};
+
+/* One seed is one disk and one sequence of requests; every @step-th op, from @at on, the power fails. */
+void crash_walk(struct pl_loop *loop, uint64_t seed, struct crash_plan plan, uint64_t at, uint64_t step,
+		struct crash_tally *t);
+/* CRASHES of the environment, or @otherwise. */
+uint64_t crash_count(uint64_t otherwise);
 
 #endif

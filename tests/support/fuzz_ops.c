@@ -62,28 +62,21 @@ static bool take_op(struct rig *r, struct input *in)
 
 static bool live(struct rig *r, struct input *in)
 {
-	for (uint32_t i = 0; i < OPS_MAX && in->at < in->end && !r->top->powerless; i++)
+	for (uint32_t i = 0; i < OPS_MAX && in->at < in->end && !r->power.failed; i++)
 		if (!take_op(r, in))
 			break;
 	rig_drain(r);
 	return !r->why[0];
 }
 
-static bool look(struct rig *r, enum survivors what)
+static bool look(struct rig *r, const struct rig_chain *failed, enum survivors what)
 {
-	struct rig *after = rig_clone(r, 1);
-	rig_replace_top(after, medium_after_crash(r->top, what, &after->random));
-	bool ok = rig_open(after) == 0;
-	if (!ok)
-		snprintf(r->why, sizeof(r->why), "open after power failure: %s", pl_error());
-	if (ok && !(ok = rig_judge(after, MODEL_POWER_FAILED)))
-		snprintf(r->why, sizeof(r->why), "%s", after->why);
-	if (after->disk)
-		rig_close(after);
-	if (ok && !(ok = rig_check_closed(after)))
-		snprintf(r->why, sizeof(r->why), "%s", after->why);
-	rig_free(after);
-	return ok;
+	rig_lose_power(r, failed, what);
+	if (rig_open(r) < 0)
+		return rig_wrong(r, "open after power failure: %s", pl_error());
+	bool ok = rig_judge(r, MODEL_POWER_FAILED);
+	rig_close(r);
+	return ok && rig_check_closed(r);
 }
 
 const char *fuzz_ops(const uint8_t *data, size_t size, bool broken)
@@ -96,20 +89,22 @@ const char *fuzz_ops(const uint8_t *data, size_t size, bool broken)
 	struct rig_shape shape = take_shape(&in);
 	uint64_t seed = take(&in), fails_at_op = take(&in);
 	struct rig *r = rig_new(loop, &shape, seed);
-	medium_start_journal(r->top, fails_at_op);
+	rig_start_journal(r, fails_at_op);
 	r->top->lies = broken;
 	bool ok = true;
 	if (rig_open(r) == 0) {
 		ok = live(r, &in);
 		invariant(r->busy == 0);
 		bool closed = rig_close(r) == 0;
-		if (ok && !r->top->powerless)
+		if (ok && !r->power.failed)
 			ok = closed && rig_check_closed(r);
 	} else {
-		ok = r->top->powerless;
+		ok = r->power.failed;
 	}
-	if (ok && r->top->powerless)
-		ok = look(r, SURVIVES_NOTHING) && look(r, SURVIVES_ALL) && look(r, SURVIVES_SOME);
+	struct rig_chain failed = r->chain;
+	if (ok && r->power.failed)
+		ok = look(r, &failed, SURVIVES_NOTHING) && look(r, &failed, SURVIVES_ALL) &&
+		     look(r, &failed, SURVIVES_SOME);
 	snprintf(why, sizeof(why), "%s", r->why[0] ? r->why : "it could not be opened or closed");
 	rig_free(r);
 	return ok ? NULL : why;

@@ -96,21 +96,23 @@ void medium_free(struct medium *m)
 	free(m);
 }
 
-void medium_start_journal(struct medium *m, uint64_t fails_at_op)
+void medium_start_journal(struct medium *m, struct power *power)
 {
-	invariant(!m->journaled);
-	m->journaled = true;
-	m->fails_at_op = fails_at_op;
+	invariant(!m->power);
+	m->power = power;
 	m->stamp = 1;
 	copy(&m->base, &m->now);
 }
 
-bool medium_has_power(struct medium *m)
+bool medium_spend_power(struct medium *m)
 {
-	m->ops++;
-	if (m->fails_at_op && m->ops >= m->fails_at_op)
-		m->powerless = true;
-	return !m->powerless;
+	struct power *p = m->power;
+	if (!p)
+		return true;
+	p->ops++;
+	if (p->fails_at_op && p->ops >= p->fails_at_op)
+		p->failed = true;
+	return !p->failed;
 }
 
 /* ---- changes */
@@ -137,7 +139,7 @@ static struct record *change(struct medium *m, const struct record *r)
 	if (r->offset >= m->data_from && r->kind != RECORD_SIZE)
 		m->has_new_data = true;
 	struct record *kept = NULL;
-	if (m->journaled) {
+	if (m->power) {
 		kept = malloc(sizeof(*kept));
 		invariant(kept);
 		*kept = *r;
@@ -149,7 +151,7 @@ static struct record *change(struct medium *m, const struct record *r)
 		*m->last = kept;
 		m->last = &kept->next;
 	}
-	if (!m->powerless)
+	if (medium_has_power(m))
 		apply(&m->now, r);
 	return kept;
 }
@@ -181,7 +183,7 @@ static void compact(struct medium *m)
 
 void medium_complete(struct medium *m, struct record *r, bool durable)
 {
-	if (!r || m->powerless)
+	if (!r || !medium_has_power(m))
 		return;
 	r->completed = ++m->stamp;
 	if (durable)
@@ -191,7 +193,7 @@ void medium_complete(struct medium *m, struct record *r, bool durable)
 
 void medium_sync(struct medium *m, uint64_t stamp)
 {
-	if (!m->journaled || m->powerless)
+	if (!m->power || m->power->failed)
 		return;
 	if (m->lies && m->has_new_data) {
 		m->has_new_data = false;
@@ -220,7 +222,7 @@ static void survive_some(struct medium *m, const struct record *r, struct prng *
 struct medium *medium_after_crash(const struct medium *m, enum survivors what, struct prng *p)
 {
 	struct medium *left = medium_new();
-	copy(&left->now, &m->base);
+	copy(&left->now, m->power ? &m->base : &m->now);
 	left->data_from = m->data_from;
 	for (const struct record *r = m->first; r; r = r->next) {
 		if (r->durable || what == SURVIVES_ALL)

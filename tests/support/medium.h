@@ -31,24 +31,30 @@ struct mem_file {
 	uint64_t size_bytes;
 };
 
+struct power { /* one supply for all media of a machine; the caller's */
+	uint64_t ops;         /* changes and syncs submitted so far */
+	uint64_t fails_at_op; /* it fails when this one is submitted; 0: never */
+	bool failed;
+};
+
 struct medium {
 	struct mem_file now;
 	bool sealed; /* D5: a change of it is a bug */
+	bool stuck;  /* what is submitted is not done until this is over */
 
-	/* the journal; unused unless @journaled */
-	bool journaled;
+	/* the journal; unused unless there is @power that can fail */
+	struct power *power;
 	struct mem_file base; /* durable, without the records */
 	struct record *first, **last;
 	uint64_t stamp;
-	uint64_t ops;	      /* changes and syncs submitted so far */
-	uint64_t fails_at_op; /* the power fails when this one is submitted; 0: never */
-	bool powerless;
 
 	/* a deliberately broken device, for the test of the tests: the sync that follows a write of data does nothing
 	 */
 	bool lies;
 	uint64_t data_from; /* where data begins */
 	bool has_new_data;
+
+	struct medium *next; /* the owner's */
 };
 
 struct medium *medium_new(void);
@@ -59,10 +65,15 @@ void medium_free(struct medium *m);
 uint64_t medium_read(const struct medium *m, void *buf, uint64_t length, uint64_t offset);
 
 /* From now on the journal is kept; all there is is durable. */
-void medium_start_journal(struct medium *m, uint64_t fails_at_op);
+void medium_start_journal(struct medium *m, struct power *power);
 
-/* An operation that changes or syncs is submitted. Does the power still hold? */
-bool medium_has_power(struct medium *m);
+/* Does the power hold? */
+static inline bool medium_has_power(const struct medium *m)
+{
+	return !m->power || !m->power->failed;
+}
+/* The same, for an operation that changes or syncs and is submitted now. */
+bool medium_spend_power(struct medium *m);
 /* Do it; the record is completed by medium_complete(), which ignores NULL (no journal). */
 struct record *medium_write(struct medium *m, const void *data, uint64_t length, uint64_t offset);
 struct record *medium_zero(struct medium *m, uint64_t length, uint64_t offset);
@@ -72,7 +83,7 @@ void medium_complete(struct medium *m, struct record *r, bool durable);
 void medium_sync(struct medium *m, uint64_t stamp);
 
 enum survivors { SURVIVES_NOTHING, SURVIVES_ALL, SURVIVES_SOME };
-/* What is left after the power failed. */
+/* What is left after the power failed; all of a medium without a journal. */
 struct medium *medium_after_crash(const struct medium *m, enum survivors what, struct prng *p);
 
 #endif

@@ -5,19 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/invariant.h"
-#include "layout/bat.h"
 #include "ploop/disk.h"
-#include "ploop/disk_open.h"
 
 #define HANG_NS	   (20 * NS_PER_S)
-#define PATH_BYTES 512
 
-static bool wrong(struct rig *r, const char *fmt, ...) PL_PRINTF(2, 3);
-
-static bool wrong(struct rig *r, const char *fmt, ...)
+bool rig_wrong(struct rig *r, const char *fmt, ...)
 {
 	va_list args;
 	if (r->why[0])
@@ -28,98 +22,24 @@ static bool wrong(struct rig *r, const char *fmt, ...)
 	return false;
 }
 
-/* ---- opening and closing */
-
-static void image_path(const struct rig *r, uint32_t level, char out[PATH_BYTES])
-{
-	snprintf(out, PATH_BYTES, "%s/level-%u", r->shape.dir ? r->shape.dir : "memory", level);
-}
-
-static bool is_raw(const struct rig *r, uint32_t level)
-{
-	return level == 0 && r->shape.raw_base;
-}
-
-static struct store *open_medium(struct rig *r, uint32_t level, uint32_t depth)
-{
-	struct store_mem_options o = {
-		.io_align = r->shape.io_align,
-		.mem_align = r->shape.mem_align,
-		.order = r->reorder ? &r->order : NULL,
-		.no_punch = r->shape.no_punch,
-		.no_zero_range = r->shape.no_zero_range,
-		.no_allocate = r->shape.no_allocate,
-	};
-	r->media[level]->sealed = level + 1 < depth;
-	struct store *s = store_mem_open(r->loop, r->media[level], &o);
-	return r->faults && level + 1 == depth ? store_fault_wrap(s, r->faults) : s;
-}
-
-/* The lowest @depth levels as a disk. */
-static int open_depth(struct rig *r, uint32_t depth, uint32_t flags)
-{
-	char paths[RIG_MAX_DEPTH][PATH_BYTES];
-	struct pl_image_ref refs[RIG_MAX_DEPTH];
-	struct store *stores[RIG_MAX_DEPTH];
-	for (uint32_t i = 0; i < depth; i++) {
-		image_path(r, i, paths[i]);
-		refs[i] = (struct pl_image_ref){
-			.path = paths[i],
-			.dir_fd = -1,
-			.format = is_raw(r, i) ? PL_FORMAT_RAW : PL_FORMAT_PLOOP,
-		};
-	}
-	struct pl_chain_spec spec = {
-		.size = sizeof(spec),
-		.images = refs,
-		.count = depth,
-		.cluster_sectors = RIG_CLUSTER_SECTORS,
-		.size_sectors = r->sectors,
-		.preallocated = r->shape.preallocated,
-	};
-	struct pl_open_options options = {.size = sizeof(options), .flags = flags};
-	if (r->shape.dir)
-		return pl_disk_open(r->loop, &spec, &options, &r->disk);
-	for (uint32_t i = 0; i < depth; i++)
-		stores[i] = open_medium(r, i, depth);
-	return disk_open_stores(r->loop, stores, &spec, &options, &r->disk);
-}
-
-int rig_open_flags(struct rig *r, uint32_t flags)
-{
-	return open_depth(r, r->shape.depth, flags);
-}
-
-int rig_open(struct rig *r)
-{
-	return rig_open_flags(r, 0);
-}
-
-int rig_close(struct rig *r)
-{
-	struct pl_disk *d = r->disk;
-	r->disk = NULL;
-	return pl_disk_close(d);
-}
-
 /* ---- requests */
 
 static void slot_done(struct pl_req *req)
 {
 	struct rig_slot *slot = container_of(req, struct rig_slot, req);
 	struct rig *r = slot->rig;
-	bool counts = !(r->top && r->top->powerless);
+	bool counts = !r->power.failed;
 	slot->busy = false;
 	r->busy--;
 	if (req->res < 0 && counts) {
 		r->refused++;
 		bool slow_zeroes = req->res == -EOPNOTSUPP && req->flags & PL_FAST_ZERO;
 		if (!r->errors_expected && !slow_zeroes)
-			wrong(r, "request %u at sector %llu: %s", req->op, (unsigned long long)slot->op.first,
+			rig_wrong(r, "request %u at sector %llu: %s", req->op, (unsigned long long)slot->op.first,
 			      strerror(-req->res));
 	}
 	if (!model_done(r->model, &slot->op, counts && req->res == 0, req->buf))
-		wrong(r, "%s", r->model->why);
+		rig_wrong(r, "%s", r->model->why);
 }
 
 /* D4, broken on purpose: what was unmapped may be reused before its BAT entry is cleared. */
@@ -130,30 +50,49 @@ static void reuse_early(struct rig *r)
 		alloc_give(&r->disk->writer->alloc, freed->at[--freed->count]);
 }
 
+/* D1, broken on purpose: who waits for a top that is being sealed is served by the next one alone. */
+static void forget_old_top(struct pl_disk *d)
+{
+	struct commit *from = &d->leaving->commit, *to = &d->writer->commit;
+	bool sealing = d->leaving->sealing;
+	for (struct qnode *n; (n = queue_take(&from->waiters)); from->waiting--, to->waiting++)
+		queue_append(&to->waiters, n);
+	d->leaving->sealing = false;
+	commit_resume(d->writer);
+	d->leaving->sealing = sealing;
+}
+
 bool rig_turn(struct rig *r)
 {
 	if (pl_loop_step(r->loop, false) < 0)
-		return wrong(r, "loop: %s", pl_error());
+		return rig_wrong(r, "loop: %s", pl_error());
 	if (r->reuses_early && r->disk)
 		reuse_early(r);
+	if (r->forgets_old_top && r->disk && r->disk->leaving)
+		forget_old_top(r->disk);
 	return !r->why[0];
 }
 
 /* Goes on after something was wrong, so that the disk can be closed. */
-static bool turn_until(struct rig *r, uint32_t busy)
+static bool turn_until(struct rig *r, uint32_t busy, bool changing)
 {
 	uint64_t give_up_ns = pl_now_ns() + HANG_NS;
-	while (r->busy > busy) {
+	while (r->busy > busy || (r->change.kind != RIG_NO_CHANGE && !changing)) {
 		rig_turn(r);
 		if (pl_now_ns() > give_up_ns)
-			return wrong(r, "%u requests hang", r->busy);
+			return rig_wrong(r, "%u requests hang%s", r->busy, r->change.kind ? ", and a change" : "");
 	}
 	return !r->why[0];
 }
 
 bool rig_drain(struct rig *r)
 {
-	return turn_until(r, 0);
+	return turn_until(r, 0, true);
+}
+
+bool rig_wait(struct rig *r)
+{
+	return turn_until(r, RIG_SLOTS, false);
 }
 
 static struct rig_slot *free_slot(struct rig *r)
@@ -182,7 +121,7 @@ static enum model_kind model_kind_of(enum pl_op op, bool zeros)
 
 bool rig_submit(struct rig *r, enum pl_op op, uint32_t flags, uint64_t first, uint64_t count, bool zeros)
 {
-	if (!turn_until(r, RIG_SLOTS - 1))
+	if (!turn_until(r, RIG_SLOTS - 1, true))
 		return false;
 	struct rig_slot *slot = free_slot(r);
 	bool has_data = op == PL_READ || op == PL_WRITE;
@@ -273,8 +212,10 @@ bool rig_random_op(struct rig *r)
 
 bool rig_run(struct rig *r, uint32_t ops)
 {
-	for (uint32_t i = 0; i < ops && !r->top->powerless; i++) {
+	for (uint32_t i = 0; i < ops && !r->power.failed; i++) {
 		if (!rig_random_op(r))
+			return false;
+		if (r->changes_percent && prng_percent(&r->random, r->changes_percent) && !rig_random_change(r))
 			return false;
 		for (uint32_t turns = prng_below(&r->random, 4); turns > 0; turns--)
 			if (!rig_turn(r))
@@ -291,9 +232,9 @@ static bool read_all(struct rig *r, bool (*look)(struct rig *, const void *, uin
 	for (uint64_t at = 0; at < r->sectors; at += RIG_MAX_SECTORS) {
 		uint64_t n = MIN(RIG_MAX_SECTORS, r->sectors - at);
 		if (pl_read(r->disk, buf, n * SECTOR_BYTES, at * SECTOR_BYTES) < 0)
-			return wrong(r, "%s", pl_error());
+			return rig_wrong(r, "%s", pl_error());
 		if (!look(r, buf, at, n))
-			return wrong(r, "%s", r->model->why);
+			return rig_wrong(r, "%s", r->model->why);
 	}
 	return true;
 }
@@ -324,139 +265,7 @@ bool rig_settle(struct rig *r)
 	return read_all(r, settle);
 }
 
-bool rig_check_closed(struct rig *r)
-{
-	const struct medium *m = r->top;
-	struct lay_header h;
-	struct lay_fault fault = {0};
-	uint32_t files[4096];
-	uint64_t used[1024] = {0};
-	if (r->shape.raw_base && r->shape.depth == 1)
-		return true;
-	if (lay_header_decode(m->now.bytes, &h) != LAY_OK || h.in_use != LAY_CLOSED_V20)
-		return wrong(r, "closed, but its marker is %x", h.in_use);
-	struct lay_bat_scan scan = {
-		.h = &h,
-		.file_clusters = lay_file_clusters(&h, m->now.size_bytes),
-		.used = used,
-		.guest_clusters = lay_guest_clusters(&h),
-	};
-	invariant(scan.guest_clusters <= ARRAY_LEN(files) && scan.file_clusters <= ARRAY_LEN(used) * 64);
-	enum lay_finding_id id =
-		lay_bat_decode(&scan, 0, m->now.bytes + LAY_HEADER_BYTES, scan.guest_clusters, files, &fault);
-	if (id != LAY_OK)
-		return wrong(r, "closed, but BAT entry %llu is wrong", (unsigned long long)fault.index);
-	uint64_t end = lay_header_clusters(&h);
-	for (uint32_t i = 0; i < scan.guest_clusters; i++)
-		end = MAX(end, (uint64_t)files[i] + 1);
-	if (m->now.size_bytes != end * RIG_CLUSTER_BYTES && !r->shape.preallocated)
-		return wrong(r, "closed with %llu bytes, its last cluster ends at %llu",
-			     (unsigned long long)m->now.size_bytes, (unsigned long long)(end * RIG_CLUSTER_BYTES));
-	return true;
-}
-
-/* ---- making one */
-
-static void make_image(struct rig *r, uint32_t level)
-{
-	char path[PATH_BYTES];
-	image_path(r, level, path);
-	if (r->shape.dir) {
-		struct pl_create_options o = {
-			.size = sizeof(o),
-			.size_sectors = r->sectors,
-			.cluster_sectors = RIG_CLUSTER_SECTORS,
-			.version = r->shape.version,
-			.mode = is_raw(r, level) ? PL_MODE_RAW : PL_MODE_EXPANDED,
-			.sparse = true,
-		};
-		int made = pl_image_create(path, &o);
-		if (made < 0)
-			wrong(r, "%s", pl_error());
-		return;
-	}
-	struct lay_header h;
-	struct medium *m = r->media[level] = medium_new();
-	m->now.size_bytes = r->sectors * SECTOR_BYTES;
-	if (is_raw(r, level))
-		return;
-	uint8_t bytes[LAY_HEADER_BYTES];
-	invariant(lay_header_compute(r->sectors, RIG_CLUSTER_SECTORS, r->shape.version, &h) == LAY_OK);
-	lay_header_encode(&h, bytes);
-	m->now.size_bytes = 0;
-	medium_write(m, bytes, sizeof(bytes), 0);
-	m->data_from = (uint64_t)h.first_block_sectors * SECTOR_BYTES;
-	medium_set_size(m, m->data_from);
-}
-
-static struct rig *bare(struct pl_loop *loop, const struct rig_shape *shape, uint64_t seed)
-{
-	struct rig *r = calloc(1, sizeof(*r));
-	invariant(r);
-	r->shape = *shape;
-	r->loop = loop;
-	r->random.state = seed;
-	r->order.state = ~seed;
-	r->reorder = true;
-	r->sectors = (uint64_t)shape->clusters * RIG_CLUSTER_SECTORS;
-	for (uint32_t i = 0; i < RIG_SLOTS; i++) {
-		r->slots[i].rig = r;
-		r->slots[i].memory = aligned_alloc(4096, RIG_MAX_SECTORS * SECTOR_BYTES + 4096);
-		invariant(r->slots[i].memory);
-	}
-	return r;
-}
-
-struct rig *rig_new(struct pl_loop *loop, const struct rig_shape *shape, uint64_t seed)
-{
-	static struct medium nowhere; /* of files: the power never fails */
-	struct rig *r = bare(loop, shape, seed);
-	invariant(shape->depth >= 1 && shape->depth <= RIG_MAX_DEPTH);
-	r->model = model_new(r->sectors);
-	r->top = &nowhere;
-	for (uint32_t level = 0; level < shape->depth && !r->why[0]; level++) {
-		make_image(r, level);
-		if (level + 1 == shape->depth || r->why[0])
-			break;
-		if (open_depth(r, level + 1, 0) < 0 || !rig_run(r, 2 + prng_below(&r->random, 12)) || !rig_drain(r) ||
-		    rig_close(r) < 0)
-			wrong(r, "making level %u: %s", level, pl_error());
-	}
-	if (!r->shape.dir)
-		r->top = r->media[shape->depth - 1];
-	return r;
-}
-
-struct rig *rig_clone(const struct rig *r, uint64_t seed)
-{
-	invariant(!r->shape.dir && !r->disk);
-	struct rig *c = bare(r->loop, &r->shape, seed);
-	for (uint32_t i = 0; i < r->shape.depth; i++) {
-		c->media[i] = medium_clone(r->media[i]);
-	}
-	c->top = c->media[r->shape.depth - 1];
-	c->model = model_clone(r->model);
-	return c;
-}
-
-void rig_replace_top(struct rig *r, struct medium *m)
-{
-	medium_free(r->top);
-	r->top = r->media[r->shape.depth - 1] = m;
-}
-
-void rig_free(struct rig *r)
-{
-	if (!r)
-		return;
-	invariant(!r->disk);
-	for (uint32_t i = 0; i < RIG_MAX_DEPTH; i++)
-		medium_free(r->media[i]);
-	for (uint32_t i = 0; i < RIG_SLOTS; i++)
-		free(r->slots[i].memory);
-	model_free(r->model);
-	free(r);
-}
+/* ---- shapes */
 
 struct rig_shape rig_random_shape(struct prng *p)
 {
@@ -464,7 +273,7 @@ struct rig_shape rig_random_shape(struct prng *p)
 	struct rig_shape s = {
 		.version = 1 + prng_below(p, 2),
 		.clusters = prng_percent(p, 80) ? 4 + prng_below(p, 20) : 50 + prng_below(p, 150),
-		.depth = 1 + prng_below(p, RIG_MAX_DEPTH),
+		.depth = 1 + prng_below(p, 4),
 		.raw_base = prng_percent(p, 25),
 		.io_align = aligns[prng_below(p, ARRAY_LEN(aligns))],
 		.no_punch = prng_percent(p, 10),

@@ -1,6 +1,7 @@
 /* A disk under test: a chain on memory (or in files), several requests in flight, and the model that judges them.
  *
  *   rig_new -> rig_open -> rig_random_op, rig_submit, rig_turn … -> rig_drain -> rig_close -> rig_check_closed
+ *                 rig_push -> rig_switch, rig_merge, rig_cancel -> rig_wait: the chain changes meanwhile
  *
  * What goes wrong is said in rig->why; functions that return bool return false then. */
 #ifndef PLOOP_TEST_RIG_H
@@ -16,12 +17,12 @@
 #define RIG_CLUSTER_BYTES   (RIG_CLUSTER_SECTORS * SECTOR_BYTES)
 #define RIG_SLOTS	    12u
 #define RIG_MAX_SECTORS	    (5u * RIG_CLUSTER_SECTORS)
-#define RIG_MAX_DEPTH	    4u
+#define RIG_MAX_DEPTH	    12u
 
 struct rig_shape {
 	uint32_t version; /* 1, 2 */
 	uint32_t clusters;
-	uint32_t depth;
+	uint32_t depth; /* to begin with */
 	bool raw_base;
 	uint32_t io_align, mem_align; /* 0: 1 */
 	bool no_punch, no_zero_range, no_allocate;
@@ -38,6 +39,24 @@ struct rig_slot {
 	bool busy;
 };
 
+struct rig_member { /* an image: in memory, or in the file level-@number */
+	struct medium *m;
+	uint32_t number;
+};
+
+struct rig_chain { /* base first, as a descriptor would name it */
+	struct rig_member at[RIG_MAX_DEPTH];
+	uint32_t depth;
+};
+
+struct rig_change {
+	struct pl_change change;
+	enum rig_change_kind { RIG_NO_CHANGE, RIG_SWITCH, RIG_MERGE } kind; /* under way */
+	uint32_t leaves; /* RIG_MERGE: the place of the member that does */
+	bool cancelled;
+	uint32_t done; /* changes that succeeded */
+};
+
 struct rig {
 	struct rig_shape shape;
 	struct pl_loop *loop;
@@ -45,8 +64,18 @@ struct rig {
 	struct prng order;  /* of the store */
 	bool reorder;
 	uint64_t sectors;
-	struct medium *media[RIG_MAX_DEPTH];
-	struct medium *top;
+	/* @chain reads right at any time. @other (depth 0: none) too: with the pushed top, before the switch is asked
+	 * for; with both images, after their merge is done. The descriptor may name either. */
+	struct rig_chain chain, other;
+	struct medium *top; /* of @chain; NULL: files */
+	struct medium *own; /* all media there ever were, by next */
+	uint32_t files;     /* so many were made */
+	bool pushed;        /* other has a top that is not switched to yet */
+	struct rig_change change;
+	bool merges;		  /* rig_random_change() does */
+	uint32_t changes_percent; /* of the requests of rig_run() are followed by rig_random_change() */
+	struct power power;
+	bool journaled;
 	struct fault_plan *faults; /* of the top; NULL: none */
 	struct model *model;
 	struct pl_disk *disk;
@@ -55,8 +84,12 @@ struct rig {
 	uint64_t refused; /* requests that ended with an error */
 	bool errors_expected;
 	bool reuses_early; /* breaks D4 on purpose */
+	bool forgets_old_top; /* breaks D1 on purpose: a flush does not wait for the top that is being sealed */
 	char why[512];
 };
+
+/* Keep the first sentence that tells what is wrong. false. */
+bool rig_wrong(struct rig *r, const char *fmt, ...) PL_PRINTF(2, 3);
 
 /* A chain with random content in every delta below the top, and an empty top. The loop stays the caller's. */
 struct rig *rig_new(struct pl_loop *loop, const struct rig_shape *shape, uint64_t seed);
@@ -83,9 +116,34 @@ bool rig_run(struct rig *r, uint32_t ops);
 bool rig_judge(struct rig *r, enum model_event event);
 /* Read it all: so it is from now on. */
 bool rig_settle(struct rig *r);
-/* Is the top, after a clean close, a plain image? Memory only. */
+/* Are the images of the chain, after a clean close, plain ones? Memory only. */
 bool rig_check_closed(struct rig *r);
-/* Another top, for instance what a crash left; the old one is freed. */
-void rig_replace_top(struct rig *r, struct medium *m);
+
+/* ---- the chain changes; the disk is open and requests may be under way */
+
+/* An empty image of the shape; memory only. The rig frees it. */
+struct medium *rig_blank_medium(struct rig *r);
+/* A new empty image is the next top. What pl_disk_push() says. */
+int rig_push(struct rig *r);
+void rig_abandon(struct rig *r);
+/* Begin; r->change tells how it goes, rig_wait() waits for its end. @options may be NULL. */
+void rig_switch(struct rig *r, const struct pl_switch_options *options);
+void rig_merge(struct rig *r, uint32_t child, enum pl_merge_into into);
+void rig_cancel(struct rig *r);
+/* Until no change is under way. */
+bool rig_wait(struct rig *r);
+/* Any of these, or the descriptor names r->chain alone from now on. */
+bool rig_random_change(struct rig *r);
+
+/* ---- power */
+
+/* From now on the power may fail, at the N-th change or sync (0: when told); all there is is durable. */
+void rig_start_journal(struct rig *r, uint64_t fails_at_op);
+/* After it has failed: what is left of @named, which r->chain is from now on. Not open, without a journal. */
+void rig_lose_power(struct rig *r, const struct rig_chain *named, enum survivors what);
+/* The media of r->chain are all that there is any more; memory only. */
+void rig_forget_others(struct rig *r);
+/* Open and close each image below the top that is marked in use, as opening a disk on files does. */
+int rig_settle_lower(struct rig *r);
 
 #endif

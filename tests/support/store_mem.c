@@ -42,7 +42,7 @@ static void mem_submit(struct store *store, struct pl_io *io)
 	op->io = io;
 	op->s = s;
 	op->stamp = s->m->stamp;
-	op->has_power = changes(io) ? medium_has_power(s->m) : !s->m->powerless;
+	op->has_power = changes(io) ? medium_spend_power(s->m) : medium_has_power(s->m);
 	struct mem_op **at = &s->queue;
 	while (*at)
 		at = &(*at)->next;
@@ -102,7 +102,7 @@ static void finish(struct mem_op *op)
 {
 	struct store_mem *s = op->s;
 	op->proxy.done = op_done;
-	bool failed = s->m->powerless || !op->has_power;
+	bool failed = !medium_has_power(s->m) || !op->has_power;
 	int32_t res = -EIO;
 	if (op->has_power) /* under way when the power went: it may have got there, or a part of it */
 		res = do_it(op);
@@ -125,7 +125,7 @@ static struct mem_op *take(struct store_mem *s, uint32_t i)
 static void mem_turn(struct pl_hook *hook)
 {
 	struct store_mem *s = container_of(hook, struct store_mem, hook);
-	uint32_t n = s->queued;
+	uint32_t n = s->m->stuck ? 0 : s->queued;
 	if (n > 0 && s->o.order)
 		n = 1 + prng_below(s->o.order, n);
 	while (n--)
@@ -137,7 +137,7 @@ static void mem_turn(struct pl_hook *hook)
 static int mem_set_size(struct store *store, uint64_t bytes)
 {
 	struct store_mem *s = (struct store_mem *)store;
-	if (!medium_has_power(s->m))
+	if (!medium_spend_power(s->m))
 		return pl_fail(-EIO, "%s: no power", store->path);
 	medium_complete(s->m, medium_set_size(s->m, bytes), false);
 	store->size_bytes = bytes;

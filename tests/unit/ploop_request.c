@@ -135,11 +135,10 @@ Test(ploop_request, zeroes_need_no_fallocate_at_any_alignment)
 /* The power fails now, and nothing that was not durable is left. */
 static void lose_power(struct rig *r)
 {
-	r->top->powerless = true;
+	r->power.failed = true;
 	cr_assert(rig_drain(r), "%s", r->why);
 	rig_close(r);
-	struct prng p = {1};
-	rig_replace_top(r, medium_after_crash(r->top, SURVIVES_NOTHING, &p));
+	rig_lose_power(r, &r->chain, SURVIVES_NOTHING);
 	cr_assert(eq(int, rig_open(r), 0), "%s", pl_error());
 	cr_assert(rig_judge(r, MODEL_POWER_FAILED), "%s", r->why);
 	cr_assert(eq(int, rig_close(r), 0), "%s", pl_error());
@@ -149,7 +148,7 @@ static void lose_power(struct rig *r)
 static struct rig *open_journaled(void)
 {
 	struct rig *r = rig_new(loop, &small, 1);
-	medium_start_journal(r->top, 0);
+	rig_start_journal(r, 0);
 	cr_assert(eq(int, rig_open(r), 0), "%s", pl_error());
 	cr_assert(rig_submit(r, PL_WRITE, 0, 0, RIG_CLUSTER_SECTORS, false) && rig_drain(r), "%s", r->why);
 	cr_assert(rig_submit(r, PL_FLUSH, 0, 0, 0, false) && rig_drain(r), "%s", r->why);
