@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -91,10 +92,13 @@ static void say_attached(const struct pl_device *d)
 
 static int attach(const struct mount_args *a, const struct disk *disk, struct pl_device **out)
 {
+	char control[PATH_MAX];
+	bool readonly = a->readonly || disk_is_below_top(disk);
 	struct pl_serve_options serve = {
 		.size = sizeof(serve),
 		.chain = disk->chain,
-		.readonly = a->readonly || disk_is_below_top(disk),
+		.readonly = readonly,
+		.control = disk_control(disk, readonly, control, sizeof(control)),
 		.log_categories = a->debug,
 	};
 	struct pl_attach_options how = {

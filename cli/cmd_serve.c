@@ -4,6 +4,7 @@
 #include "cli/resolve.h"
 #include "ploop-serve.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 struct serve_args {
@@ -68,13 +69,16 @@ static int read_uids(const struct cli_list *list, uint32_t uids[CLI_LIST_MAX])
 static int become_server(const struct serve_args *a, const struct disk *disk)
 {
 	uint32_t uids[CLI_LIST_MAX];
+	char control[PATH_MAX];
+	bool readonly = a->read_only || disk_is_below_top(disk);
 	int r = read_uids(&a->allow_uids, uids);
 	if (r != 0)
 		return r;
 	return pl_serve_exec(&(struct pl_serve_options){
 		.size = sizeof(struct pl_serve_options),
 		.chain = disk->chain,
-		.readonly = a->read_only || disk_is_below_top(disk),
+		.readonly = readonly,
+		.control = disk_control(disk, readonly, control, sizeof(control)),
 		.export_name = a->export_name,
 		.description = a->description,
 		.socket = a->socket,

@@ -2,6 +2,8 @@
 #include "cli/resolve.h"
 
 #include "base/cleanup.h"
+#include "cli/console.h"
+#include "ploop-serve.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -103,6 +105,16 @@ bool disk_is_below_top(const struct disk *disk)
 	struct pl_bundle_info info;
 	pl_bundle_get_info(disk->bundle, &info);
 	return strcmp(disk->chain.images[disk->chain.count - 1].guid, info.top_guid) != 0;
+}
+
+const char *disk_control(const struct disk *disk, bool readonly, char *out, size_t out_bytes)
+{
+	if (readonly || disk->kind != DISK_BUNDLE)
+		return NULL;
+	if (pl_control_path(pl_bundle_path(disk->bundle), out, out_bytes) == 0)
+		return out;
+	console_warn("no snapshots of this disk while it runs: %s", pl_error());
+	return NULL;
 }
 
 void disk_close(struct disk *disk)

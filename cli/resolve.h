@@ -34,6 +34,10 @@ void disk_close(struct disk *disk);
 /* A snapshot below the top is the base of others: it is never written. */
 bool disk_is_below_top(const struct disk *disk);
 
+/* Where the server of the disk listens for operations on its bundle, in @out; NULL, with a warning where that is one:
+ * there is nothing to operate on, or no such place. */
+const char *disk_control(const struct disk *disk, bool readonly, char *out, size_t out_bytes);
+
 /* Only the bundle of @word. 0 or negative errno. */
 int disk_open_bundle(const char *word, const struct cli_list *outside, struct pl_bundle **out);
 

@@ -83,6 +83,7 @@ struct pl_serve_options {
 	const char *fuse_mount_point; /* also, or only, export as files there */
 	uint64_t fuse_part_offset_bytes, fuse_part_length_bytes; /* first partition; 0: no such file */
 	bool fuse_allow_other;
+	const char *control; /* unix socket for operations on the bundle, see pl_control_path(); NULL: none */
 	const char *log_categories; /* debug lines of these: "nbd,map"; NULL: none */
 };
 

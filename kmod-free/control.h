@@ -15,7 +15,7 @@
  *     push      name (a file of the bundle's folder)                    pl_disk_push()
  *     abandon                                                           pl_disk_abandon()
  *     switch    [wait_ms keep_bitmap_below cbt_uuid]    pause_ns        pl_disk_switch(), when done
- *     merge     child, into ("child" or "parent")       pause_ns        pl_disk_merge(), when done; progress
+ *     merge     child, into ("child", "parent")         pause_ns        pl_disk_merge(), when done; progress
  *     cancel                                                            of what runs, which then tells how it ended
  *
  * Requests of a client are answered in order, but for switch and merge, which are answered when they are done. One
@@ -23,8 +23,8 @@
  * ends, its merge is cancelled and its pushed image abandoned; a switch that has begun goes on.
  *
  * A word that is not known here is refused, with EINVAL or EOPNOTSUPP, so versions can grow by words; CONTROL_VERSION
- * changes when the meaning of a known one does. What is no request at all gets an error with the id 0 and the end of the
- * connection. */
+ * changes when the meaning of a known one does. What is no request at all gets an error with the id 0 and the end of
+ * the connection. */
 #ifndef PLOOP_CONTROL_H
 #define PLOOP_CONTROL_H
 
@@ -33,7 +33,8 @@
 #define CONTROL_VERSION 1u
 
 /* ---- limits */
-#define CONTROL_MAX_CLIENTS   8u
+#define CONTROL_MAX_CLIENTS   8u           /* who said hello; the next is told */
+#define CONTROL_MAX_SOCKETS   32u          /* beyond it they are closed */
 #define CONTROL_REQUEST_BYTES 4096u        /* of a line; a name of 255 bytes may be written as 1530 */
 #define CONTROL_REPLY_BYTES   (8u << 20)   /* of a line; PL_MAX_CHAIN paths, each byte escaped */
 #define CONTROL_MAX_DEPTH     6            /* of nested JSON, both ways */

@@ -254,7 +254,10 @@ static int greet(struct client *c)
 	struct control_request q = {.method = CONTROL_HELLO, .version = CONTROL_VERSION};
 	struct wait_for w = {.deadline_ns = pl_now_ns() + CONTROL_HELLO_MS * NS_PER_MS};
 	int r = send_request(c, &q);
-	return r < 0 ? r : await(c, &q, &w, &reply);
+	if (r == 0)
+		r = await(c, &q, &w, &reply);
+	/* a killed server's socket takes connections until the kernel has cleaned up */
+	return r == -ECONNRESET || r == -EPIPE ? pl_fail(-ENOENT, "the server of the disk has just ended") : r;
 }
 
 int control_connect(const char *path, struct pl_live **out)

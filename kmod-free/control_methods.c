@@ -67,11 +67,16 @@ static int refuse_foreign_push(const struct control_conn *c)
 
 static int do_hello(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
 {
+	uint32_t greeted = 0;
+	for (const struct control_conn *other = c->control->conns; other; other = other->next)
+		greeted += other->greeted;
 	if (c->greeted)
 		return pl_fail(-EINVAL, "hello comes once");
 	if (q->version != CONTROL_VERSION)
 		return pl_fail(-EPROTO, "this server speaks version %u of the control protocol, not %u",
 			       CONTROL_VERSION, q->version);
+	if (greeted >= CONTROL_MAX_CLIENTS)
+		return pl_fail(-EBUSY, "the control of this disk has %u clients, that is the limit", greeted);
 	c->greeted = true;
 	reply->version = CONTROL_VERSION;
 	return 0;

@@ -4,13 +4,15 @@
 
 #include "base/cleanup.h"
 #include "base/invariant.h"
+#include "base/wait.h"
 #include "nbds_listen.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#define RECEIVE_BYTES 1024
+#define RECEIVE_BYTES  1024
+#define LISTEN_WAIT_NS (2 * NS_PER_S)
 
 struct peer {
 	struct control_conn conn;
@@ -168,20 +170,27 @@ static int add_peer(struct control_server *s, int fd, const char *name)
 
 static void on_accepted(void *arg, struct nbds_listener *listener, int fd)
 {
-	static const char full[] = "{\"id\": 0, \"error\": \"EBUSY\", "
-				   "\"message\": \"the control of this disk has too many clients\"}\n";
 	struct control_server *s = arg;
 	autofd int owned = fd;
 	char name[64];
 	if (!nbds_peer_is_allowed(fd, NULL, 0, name, sizeof(name)))
 		pl_log(PL_LOG_WARN, "control", "refused: %s is neither root nor the user of this server", name);
-	else if (s->peer_count >= CONTROL_MAX_CLIENTS)
-		(void)!send(fd, full, sizeof(full) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-	else if (add_peer(s, fd, name) == 0)
+	else if (s->peer_count < CONTROL_MAX_SOCKETS && add_peer(s, fd, name) == 0)
 		fd_steal(&owned);
 }
 
 /* ------------------------------------------------------------------ begin and end */
+
+/* We have the disk, so who still listens there has lost it: a killed server that the kernel is cleaning up. */
+static int listen_at(const char *path, struct nbds_listener *l)
+{
+	struct wait w = WAIT_UNTIL(pl_now_ns() + LISTEN_WAIT_NS);
+	int r;
+	do
+		r = nbds_socket_unix(path, l);
+	while (r == -EADDRINUSE && wait_a_moment(&w, pl_now_ns()));
+	return r;
+}
 
 int control_server_start(struct pl_loop *loop, const struct control_backend *backend, const char *path,
 			 struct control_server **out)
@@ -190,7 +199,7 @@ int control_server_start(struct pl_loop *loop, const struct control_backend *bac
 	autofree struct nbds_listener *l = calloc(1, sizeof(*l));
 	if (!s || !l)
 		return pl_fail(-ENOMEM, "no memory for the control of a disk");
-	int r = nbds_socket_unix(path, l);
+	int r = listen_at(path, l);
 	if (r < 0)
 		return r;
 	s->loop = loop;

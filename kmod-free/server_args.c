@@ -44,6 +44,7 @@ static const struct row {
 	{"--fuse-part-offset", KIND_U64, AT(fuse_part_offset_bytes), "N  first partition, bytes"},
 	{"--fuse-part-length", KIND_U64, AT(fuse_part_length_bytes), "N  its length"},
 	{"--fuse-allow-other", KIND_FLAG, AT(fuse_allow_other), "other users may come in"},
+	{"--control", KIND_TEXT, AT(control), "PATH  let operations on the bundle ask for changes at this unix socket"},
 	{"--debug", KIND_TEXT, AT(log_categories), "LIST  log lines of these categories"},
 };
 

@@ -1,8 +1,9 @@
 /* ploop-server: one disk, one process. Opens the chain, serves it over NBD or FUSE or both, and closes it clean.
  *
- *     start     words -> background -> loop -> disk -> sockets, FUSE -> pid file -> ready
+ *     start     words -> background -> loop -> disk -> sockets, FUSE, control -> pid file -> ready
  *     SIGTERM, SIGINT, SIGHUP, unmounted, the only client gone
- *               no new clients -> requests in flight finish -> disk closed clean -> sockets and pid file gone
+ *               no new clients, a change of the chain is cancelled -> requests in flight finish -> disk closed clean ->
+ *               sockets and pid file gone
  *     the same signal again, or 30 s
  *               connections are dropped; what the engine works on still finishes
  *     SIGTERM, SIGINT, SIGHUP while a file of the FUSE export is open: ignored
@@ -12,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/invariant.h"
 #include "base/units.h"
+#include "control_server.h"
 #include "fuse.h"
 #include "server_args.h"
 #include "server_daemon.h"
@@ -36,6 +38,8 @@ struct service {
 	struct pl_disk *disk;
 	struct pl_server *server;
 	struct fuse_export *fuse;
+	struct control_engine engine;
+	struct control_server *control;
 	bool background, stopping, drained, signal_armed;
 	char *pid_path; /* to remove at the end */
 	int signal_fd;
@@ -77,6 +81,8 @@ static void stop(struct service *s, const char *why)
 	s->stopping = true;
 	s->drain.fire = on_drain_timeout;
 	pl_timer_start(s->loop, &s->drain, DRAIN_NS);
+	if (s->control)
+		control_server_close(s->control);
 	pl_server_close(s->server);
 }
 
@@ -221,6 +227,15 @@ static int start_fuse(struct service *s)
 	return fuse_export_start(s->loop, s->disk, &fuse, &s->fuse);
 }
 
+/* A disk that cannot be asked for changes is still a disk. */
+static void start_control(struct service *s)
+{
+	s->engine = (struct control_engine){.disk = s->disk, .chain = &s->options->chain};
+	struct control_backend backend = control_engine_backend(&s->engine);
+	if (s->options->control && control_server_start(s->loop, &backend, s->options->control, &s->control) < 0)
+		pl_log(PL_LOG_WARN, "serve", "no snapshots of this disk while it runs: %s", pl_error());
+}
+
 static int start(struct service *s)
 {
 	int r = pl_loop_new(NULL, &s->loop);
@@ -232,6 +247,8 @@ static int start(struct service *s)
 		r = start_nbd(s);
 	if (r == 0)
 		r = start_fuse(s);
+	if (r == 0)
+		start_control(s);
 	if (r == 0 && s->options->pid_file)
 		r = daemon_write_pid(s->options->pid_file);
 	if (r < 0)
@@ -275,6 +292,8 @@ static int end_server(struct service *s)
 static int finish(struct service *s)
 {
 	int r = 0;
+	control_server_stop(s->control);
+	s->control = NULL;
 	if (s->fuse)
 		fuse_export_stop(s->fuse);
 	s->fuse = NULL;

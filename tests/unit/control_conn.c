@@ -111,7 +111,7 @@ Test(control_conn, many_requests_at_once_are_answered_in_order)
 {
 	const char *at = tell(a, DO(2, "info") DO(3, "nothing") DO(4, "members") DO(5, "cancel") DO(6, "abandon"));
 	for (int i = 2; i <= 6; i++) {
-		char id[16];
+		char id[24];
 		snprintf(id, sizeof(id), "{\"id\":%d,", i);
 		at = strstr(at, id);
 		cr_assert(at != NULL, "%s after: %s", id, said);

@@ -61,6 +61,7 @@ Test(server_args, everything_said_arrives)
 		.fuse_part_offset_bytes = 1 << 20,
 		.fuse_part_length_bytes = 1 << 30,
 		.fuse_allow_other = true,
+		.control = "/run/ploop/ctl-1-2",
 		.log_categories = "nbd,map",
 	};
 	char **argv = pl_serve_argv(&said);
@@ -88,6 +89,7 @@ Test(server_args, everything_said_arrives)
 	cr_assert(eq(str, (char *)got->export_name, ""));
 	cr_assert(eq(str, (char *)got->description, "two words"));
 	cr_assert(eq(str, (char *)got->tcp, "[::1]:10809"));
+	cr_assert(eq(str, (char *)got->control, "/run/ploop/ctl-1-2"));
 	cr_assert(eq(str, (char *)got->log_categories, "nbd,map"));
 	cr_assert(eq(sz, got->allow_uid_count, 2));
 	cr_assert(eq(u32, got->allow_uids[1], 65534u));
