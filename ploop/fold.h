@@ -19,7 +19,7 @@ struct fold;
 
 struct fold_options {
 	struct pl_loop *loop;
-	struct store *child, *parent; /* open, the destination for writing; locks are the caller's. They outlive the fold */
+	struct store *child, *parent; /* open, the destination for writing; the caller's, as are their locks */
 	enum pl_format parent_format; /* a raw parent: into the parent only */
 	enum pl_merge_into into;
 	uint32_t cluster_sectors;     /* of the chain; for a raw parent */

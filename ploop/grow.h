@@ -1,4 +1,4 @@
-/* Growing an image that no disk has open: a longer BAT needs the clusters behind it, their data moves out of the way. */
+/* Growing an image that no disk has open. A longer BAT needs the clusters behind it: their data moves away. */
 #ifndef PLOOP_GROW_H
 #define PLOOP_GROW_H
 
