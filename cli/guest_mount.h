@@ -16,8 +16,8 @@ int guest_fsck(const char *source, const char *type);
 /* The options a mount gets: those of the type, @user's (NULL: none), lazytime. -E2BIG. */
 int guest_options(const char *type, bool readonly, bool quota, const char *user, char data[GUEST_DATA_BYTES]);
 
-/* A read-only disk whose ext journal is not replayed, such as a snapshot of a mounted one, is mounted without it: noload is
- * added to @data then. */
+/* A read-only disk whose ext journal is not replayed, such as a snapshot of a mounted one, is mounted without it:
+ * noload is added to @data then. */
 int guest_mount(const char *source, const char *mount_point, const char *type, char data[GUEST_DATA_BYTES],
 		bool readonly);
 

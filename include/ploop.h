@@ -496,6 +496,11 @@ PL_API int pl_images_merge(const char *const *paths, size_t count, const char *i
  * when there was nothing). */
 PL_API int pl_bundle_recover(struct pl_bundle *bundle, struct pl_live *live, char **what);
 
+/* Put the file @path, a copy of the image @guid that was made elsewhere, in its place in a stopped disk: the descriptor
+ * names it from then on, or with @keep_name it gets the name of the old file. Only version, cluster size and size are
+ * compared. -EINVAL it is no copy · -EBUSY one of them is in use · -EXDEV it lies outside the folder. */
+PL_API int pl_bundle_replace(struct pl_bundle *bundle, const char *guid, const char *path, bool keep_name);
+
 struct pl_snapshot { /* a node of the tree */
 	const char *guid, *parent_guid, *path; /* the bundle's */
 	bool is_top, is_temporary;
@@ -518,6 +523,8 @@ struct pl_clone_options {
 	bool full;          /* copies of the images instead of links */
 	bool keep_identity; /* GUIDs of the partition table and UUID of the file system stay those of the source */
 	const struct pl_progress *progress;
+	int (*freeze)(void *arg, bool freeze); /* as of pl_snapshot_options, when the clone needs a snapshot */
+	void *freeze_arg;
 };
 struct pl_clone_result {
 	char guid[PL_GUID_TEXT + 1]; /* the image of the source that the clone begins with */

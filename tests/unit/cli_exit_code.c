@@ -40,3 +40,18 @@ Test(cli_exit_code, errno_that_says_what_is_wrong_wins)
 	cr_expect(eq(int, cli_exit_code(-EINVAL, CLI_AT_OTHER), 38));
 	cr_expect(eq(int, cli_exit_code(-ENOMEM, CLI_AT_DESCRIPTOR), 5));
 }
+
+Test(cli_exit_code, operations_on_chains_have_the_codes_that_managers_know)
+{
+	cr_expect(eq(int, cli_exit_code(-ENOENT, CLI_AT_MERGE), 43));
+	cr_expect(eq(int, cli_exit_code(-EEXIST, CLI_AT_CHAIN), 38));
+	cr_expect(eq(int, cli_exit_code(-E2BIG, CLI_AT_CHAIN), 38));
+	cr_expect(eq(int, cli_exit_code(-EMLINK, CLI_AT_MERGE), 38));
+	cr_expect(eq(int, cli_exit_code(-EBUSY, CLI_AT_CHAIN), 37));
+	cr_expect(eq(int, cli_exit_code(-EBUSY, CLI_AT_MERGE), 17));
+	cr_expect(eq(int, cli_exit_code(-ESTALE, CLI_AT_MERGE), 39));
+	cr_expect(eq(int, cli_exit_code(-ECANCELED, CLI_AT_MERGE), 12));
+	cr_expect(eq(int, cli_exit_code(-EACCES, CLI_AT_CHAIN), 4));
+	cr_expect(eq(int, cli_exit_code(-EUCLEAN, CLI_AT_MERGE), 11));
+	cr_expect(eq(int, cli_exit_code(-ENOSPC, CLI_AT_MERGE), 7));
+}

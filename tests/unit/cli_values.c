@@ -91,6 +91,17 @@ Test(cli_uuid, other_shapes_are_refused)
 		cr_expect(eq(int, cli_parse_uuid(bad[i], &uuid), -EINVAL), "\"%s\"", bad[i]);
 }
 
+Test(cli_uuid, random_ones_are_valid_and_differ)
+{
+	struct cli_uuid a, b, again;
+	cr_assert(eq(int, cli_random_uuid(&a), 0));
+	cr_assert(eq(int, cli_random_uuid(&b), 0));
+	cr_expect(ne(str, a.text, b.text));
+	cr_assert(eq(int, cli_parse_uuid(a.text, &again), 0));
+	cr_expect(eq(str, a.text, again.text));
+	cr_expect(eq(chr, a.text[15], '4'));
+}
+
 Test(cli_format, names_of_the_stock_tool)
 {
 	struct cli_format format;
