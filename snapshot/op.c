@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define LOCK_WAIT_MS 500u /* for an owner on its way out */
+
 void (*snap_point_hook)(const char *name);
 
 void snap_end(struct snap_op *op)
@@ -209,7 +211,7 @@ int snap_lock_image(const struct pl_image_ref *image, int *fd)
 	autofd int file = pl_image_open_fd(image, O_RDWR);
 	if (file < 0)
 		return file;
-	r = lock_image(file, LOCK_WRITER, 0, image->path);
+	r = lock_image(file, LOCK_WRITER, LOCK_WAIT_MS, image->path);
 	if (!r)
 		*fd = fd_steal(&file);
 	return r;

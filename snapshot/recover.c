@@ -1,6 +1,7 @@
 /* The beginning of every operation: the lock, the fresh descriptor, and what an operation that died has left.
  *
  *   files on the unlink list        removed unless the descriptor names them
+ *   a stopped disk whose image below the top is marked in use: its server died in a snapshot; opened alone and closed
  *   a running disk, compared with the chain that the descriptor names:
  *     the same images               nothing to do
  *     the top is missing            it died between the store and the switch of a snapshot: switch now
@@ -143,6 +144,44 @@ static int agree(struct snap_op *op)
 		       op->bundle->path, m.count, m.chain.count);
 }
 
+/* ---- a stopped disk */
+
+static int open_and_close(const struct pl_image_ref *image)
+{
+	struct pl_loop_options loop_options = {.size = sizeof(loop_options)};
+	struct pl_open_options how = {.size = sizeof(how)}; /* waits for the last owner to be gone altogether (D10) */
+	struct pl_chain_spec alone = {.size = sizeof(alone), .images = image, .count = 1};
+	struct pl_loop *loop;
+	struct pl_disk *disk;
+	int r = pl_loop_new(&loop_options, &loop);
+	if (r)
+		return r;
+	r = pl_disk_open(loop, &alone, &how, &disk);
+	if (!r)
+		r = pl_disk_close(disk);
+	pl_loop_free(loop);
+	return r;
+}
+
+/* The descriptor names a new top already, and the old one was not sealed: what was written to it last may still be in
+ * the memory that outlives servers (D2). */
+static int seal_below_top(struct snap_op *op)
+{
+	const struct lay_desc_node *top = snap_node(op, &op->bundle->desc.top);
+	struct pl_image_info info;
+	if (snap_is_base(top))
+		return 0;
+	const struct pl_image_ref *below = snap_image(op, snap_node(op, &top->parent));
+	if (below->format != PL_FORMAT_PLOOP || pl_image_info(below, &info) || info.in_use != LAY_IN_USE)
+		return 0;
+	int r = open_and_close(below);
+	if (r == -EBUSY) /* it runs, and whoever works on it will be told */
+		return 0;
+	if (!r)
+		snap_tell(op, "%s was not closed when a snapshot was interrupted, and is now", below->path);
+	return r;
+}
+
 /* ---- the beginning */
 
 static int sweep_and_tell(struct snap_op *op)
@@ -189,8 +228,8 @@ int snap_begin(struct snap_op *op, struct pl_bundle *bundle, struct pl_live *liv
 		r = judge_bundle(bundle); /* which was read again */
 	if (!r)
 		r = settle_top(op);
-	if (!r && live)
-		r = agree(op);
+	if (!r)
+		r = live ? agree(op) : seal_below_top(op);
 	return r;
 }
 

@@ -144,7 +144,7 @@ int unlink_list_sweep(struct pl_bundle *b, int lock_fd, struct unlink_report *re
 		return r;
 	r = read_list(b, &text);
 	if (r)
-		return r == -ENOENT ? 0 : r;
+		return r == -ENOENT ? pl_error_clear(), 0 : r;
 	for (char *line = text, *next; !r && *line; line = next) {
 		next = line + strcspn(line, "\n");
 		if (*next)
