@@ -54,7 +54,7 @@ static int report(const struct snapshot_args *a, const struct snapshot_row *row)
 		return out_end(&out);
 	}
 	if (row->running)
-		console_say("requests were held for %.1f ms%s", (double)row->pause_ns / (double)NS_PER_MS,
+		console_say("requests were held for %.2f ms%s", (double)row->pause_ns / (double)NS_PER_MS,
 			    row->frozen ? ", the file system was frozen" : "");
 	console_say("ploop snapshot %s has been successfully created", row->guid);
 	return 0;

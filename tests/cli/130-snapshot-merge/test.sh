@@ -55,6 +55,31 @@ expect_tree d 0a 'a5*'
 expect_tidy d
 read_disk d "$TOP" "${present[@]}"
 
+each "interrupted: nothing is lost, and given again it goes on"
+mkdir big
+run_check ploop -v0 init -s 1G -t none big/root.hds
+write_disk big 'write -P 1 0 256M' 'flush'
+run_check ploop snapshot -u "$A" big
+write_disk big 'write -P 2 64M 256M' 'flush'
+interrupted=0
+for delay in 0.02 0.05 0.1 0.15; do
+	"$PLOOP" snapshot-merge big >merge.out 2>&1 &
+	sleep $delay
+	kill -INT $! 2>/dev/null
+	wait $!
+	code=$?
+	cat merge.out
+	[ $code != 0 ] || break
+	[ $code = 12 ] || fail "exit code $code"
+	interrupted=$((interrupted + 1))
+	read_disk big "$TOP" 'read -P 1 0 64M' 'read -P 2 64M 256M' 'read -P 0 320M 64M'
+done
+echo "interrupted $interrupted times"
+[ $code = 0 ] || run_check ploop snapshot-merge big
+expect_tree big '05*'
+expect_tidy big
+read_disk big "$TOP" 'read -P 1 0 64M' 'read -P 2 64M 256M' 'read -P 0 320M 64M'
+
 each "what is refused"
 rm -rf d
 cp -a was d

@@ -9,7 +9,7 @@ io 'write -P 1 0 1M'
 
 each "a snapshot: the last line is the stock tool's, the one before tells of the pause"
 run_check ploop snapshot -u "$A" d
-expect_line stdout '^requests were held for [0-9]+\.[0-9] ms$'
+expect_line stdout '^requests were held for [0-9]+\.[0-9]+ ms$'
 [ "$(tail -n1 stdout)" = "ploop snapshot $A has been successfully created" ] || fail "it is not the last line"
 io 'read -P 1 0 1M' 'write -P 2 512k 1M'
 run_check ploop snapshot -u "$B" --json d
