@@ -1,5 +1,5 @@
-/* Power failures while images are folded and grown: at every change and sync, what was not durable is lost, kept or torn.
- * The chain, or the image that grows, must show what it did before, and doing it again must end as if nothing had been.
+/* Power failures while images are folded and grown: at every change and sync, what was not durable is lost, kept or
+ * torn. The chain, or the image that grows, must show what it did before, and doing it again must end as if nothing had been.
  *
  *   SEED=n      the first pair's seed
  *   CRASHES=n   how many power failures a test tries at least */
@@ -14,6 +14,7 @@
 #include "tests/support/store_mem.h"
 
 #define OUTCOMES 5u /* of a power failure, that are looked at */
+#define GROW_OUTCOMES 40u
 
 static struct pl_loop *loop;
 
@@ -89,10 +90,11 @@ static bool fail_at(struct pair *p, uint64_t at, bool *reached)
 		struct lay_header h = pair_header(to);
 		to->data_from = (uint64_t)h.first_block_sectors * SECTOR_BYTES;
 	}
-	medium_start_journal(to, at);
+	struct power power = {.fails_at_op = at};
+	medium_start_journal(to, &power);
 	to->lies = p->sync_lies;
 	int r = pair_fold(loop, &p->shape, up ? p->child : to, up ? to : p->parent, &run);
-	*reached = to->powerless;
+	*reached = power.failed;
 	if (!*reached && r < 0)
 		p->why = pl_error();
 	for (uint32_t i = 0; i < OUTCOMES && ok && *reached; i++) {
@@ -198,12 +200,13 @@ static const char *grow_failing(struct growth *g, uint64_t at, bool *reached)
 {
 	struct medium *m = medium_clone(g->before);
 	const char *why = NULL;
-	medium_start_journal(m, at);
+	struct power power = {.fails_at_op = at};
+	medium_start_journal(m, &power);
 	int r = grow(m, g->sectors, at % 2 ? &g->random : NULL);
-	*reached = m->powerless;
+	*reached = power.failed;
 	if (!*reached)
 		why = r < 0 ? pl_error() : look_at_image(g, m);
-	for (uint32_t i = 0; i < OUTCOMES && !why && *reached; i++) {
+	for (uint32_t i = 0; i < GROW_OUTCOMES && !why && *reached; i++) {
 		struct medium *left = medium_after_crash(m, outcome(i), &g->random);
 		why = look_at_image(g, left);
 		if (!why && grow(left, g->sectors, NULL) < 0)
