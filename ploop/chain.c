@@ -157,6 +157,13 @@ void chain_remove(struct pl_disk *d, struct image *img)
 	rank_from(d, MIN(place, d->depth - 1));
 }
 
+void chain_replace(struct pl_disk *d, const struct image *img, const struct image *by)
+{
+	uint32_t place = d->rank[img->level];
+	d->order[place] = by->level;
+	rank_from(d, place);
+}
+
 struct image *chain_free_level(struct pl_disk *d)
 {
 	for (uint32_t i = 0; i < PL_MAX_CHAIN; i++)

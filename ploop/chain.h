@@ -20,6 +20,7 @@ void chain_close(struct pl_disk *d);
 /* ---- the order of d->images: called while no request is under way */
 void chain_append(struct pl_disk *d, struct image *img);
 void chain_remove(struct pl_disk *d, struct image *img);
+void chain_replace(struct pl_disk *d, const struct image *img, const struct image *by);
 /* A level that no image has; NULL: all are taken. */
 struct image *chain_free_level(struct pl_disk *d);
 /* From now on requests obey the limits of @store too. */

@@ -6,6 +6,7 @@
 
 #include "base/byteorder.h"
 #include "ploop/disk.h"
+#include "ploop/merge.h"
 #include "ploop/quiesce.h"
 #include "ploop/seal.h"
 
@@ -98,26 +99,34 @@ static void served(struct writer *w, struct pl_req *req, int res)
 		req_complete(req);
 }
 
+static void serve(struct writer *w, struct queue *queue, int res)
+{
+	struct queue all;
+	queue_move(&all, queue);
+	for (struct qnode *n; (n = queue_take(&all));) {
+		w->commit.waiting--;
+		served(w, req_of_node(n), res);
+	}
+}
+
 static void round_done(struct writer *w, int res)
 {
 	struct pl_disk *d = w->disk;
 	struct commit *c = &w->commit;
-	struct queue serving, refused = {0};
+	struct queue serving;
 	bool was_last = w->sealing;
 	queue_move(&serving, &c->serving);
 	settle(w, res);
-	if (d->failed)
-		queue_move(&refused, &c->waiters);
 	quiesce_poll(d); /* before another round begins: requests shall be held between two */
-	commit_resume(w);
-	for (struct qnode *n; (n = queue_take(&serving));) {
-		c->waiting--;
-		served(w, req_of_node(n), res);
-	}
-	for (struct qnode *n; (n = queue_take(&refused));) {
-		c->waiting--;
-		served(w, req_of_node(n), -EIO);
-	}
+	if (was_last)
+		w->sealing = false;
+	else
+		commit_resume(w);
+	serve(w, &serving, res);
+	if (d->failed)
+		serve(w, &c->waiters, -EIO);
+	else if (was_last)
+		serve(w, &c->waiters, 0); /* who came while it ran: nothing was written since */
 	if (was_last)
 		seal_round_done(w, res);
 }
@@ -231,6 +240,8 @@ void commit_build_page(const struct writer *w, uint32_t page, uint8_t *out)
 			slot = lay_slot_from_cluster(header, (struct fclu){map->file[g.n]});
 		store_le32(out + (size_t)i * LAY_BAT_SLOT_BYTES, slot);
 	}
+	if (unlikely(w->disk->merge != NULL))
+		merge_overlay_page(w->disk->merge, w, page, out);
 }
 
 static void swap_freed(struct writer *w)
@@ -289,6 +300,8 @@ static void await_round(struct writer *w, struct pl_req *req)
 	queue_append(&c->waiters, &req_state(req)->node);
 	if (c->state == COMMIT_IDLE && commit_may_start(w))
 		commit_start(w);
+	else
+		quiesce_poll(w->disk); /* it is one that is not waited for */
 }
 
 void commit_wait(struct pl_disk *d, struct pl_req *req)
@@ -302,7 +315,8 @@ void commit_wait(struct pl_disk *d, struct pl_req *req)
 void commit_resume(struct writer *w)
 {
 	struct commit *c = &w->commit;
-	if (c->state == COMMIT_IDLE && commit_may_start(w) && (c->again || !queue_is_empty(&c->waiters)))
+	bool wanted = c->again || !queue_is_empty(&c->waiters);
+	if (wanted && c->state == COMMIT_IDLE && commit_may_start(w) && !w->disk->failed)
 		commit_start(w);
 }
 

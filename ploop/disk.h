@@ -96,6 +96,7 @@ struct pl_disk {
 	/* changes */
 	struct map map;
 	uint64_t request_count;       /* not done */
+	uint64_t guest_requests;      /* ever */
 	bool held;                    /* requests wait in @held_requests: quiesce.c */
 	struct queue held_requests;
 	struct quiesce *quiesce;      /* who asked for it; NULL: nobody */
@@ -202,6 +203,8 @@ void gate_open(struct frag *f);
 void gate_close(struct frag *f);
 /* Is @f, which holds the gate, alone on its cluster? If not it waits and @then runs when it is. */
 bool gate_drain(struct frag *f, frag_step *then);
+/* The same, but for reads. */
+bool gate_drain_writers(struct frag *f, frag_step *then);
 
 /* A bounce buffer of BOUNCE_BYTES in f->bounce; false: @then runs when there is one. */
 bool bounce_get(struct frag *f, frag_step *then);
@@ -219,14 +222,35 @@ void req_finish(struct pl_req *req);
 void req_complete(struct pl_req *req);
 /* Start those that were held. */
 void req_release(struct pl_disk *d);
+/* One of ours: it is neither held nor counted as a change of what the guest has. */
+enum own_op { OP_PULL = PL_WRITE_ZEROES + 1, OP_MOVE };
+void req_submit_own(struct pl_disk *d, struct pl_req *req);
+static inline bool req_is_own(const struct pl_req *req)
+{
+	return req->op >= OP_PULL;
+}
 
-/* Reserve a pending slot of f->w. false: @then runs when a round has freed some, or the request has failed. */
-bool slot_take(struct frag *f, frag_step *then);
+/* Reserve a pending slot of @w. false: @then runs when a round has freed some, or the request has failed. */
+bool slot_take(struct frag *f, struct writer *w, frag_step *then);
+/* Is where @g lives not durable yet? */
+static inline bool disk_entry_is_pending(const struct pl_disk *d, struct gclu g)
+{
+	const struct pending *here = d->writer->pending, *leaving = d->leaving ? d->leaving->pending : NULL;
+	return (here && pending_has(here, g)) || (leaving && pending_has(leaving, g));
+}
 
 /* ---- one file each */
 frag_step read_start, write_start, zero_start;
+frag_step pull_start; /* merge_pull.c */
+frag_step move_start; /* merge_drain.c */
 /* First write to a cluster that the top does not have: gate, space, data, publish. */
 void first_write_start(struct frag *f);
+/* The same without a write: the cluster, which is @f->at, as it is into the image of @w. */
+void first_write_copy(struct frag *f, struct writer *w);
+/* Only the data: into f->new_file of f->w, then move_copied() or move_give_up() (merge_drain.c). */
+void first_write_data(struct frag *f);
+void move_copied(struct frag *f);
+void move_give_up(struct frag *f, int res);
 /* Does direct I/O take this range and address as it is? */
 bool is_io_aligned(const struct frag *f);
 void bounced_read(struct frag *f);

@@ -22,6 +22,10 @@ static void take_space(struct frag *f);
 
 static void give_up(struct frag *f, int res)
 {
+	if (f->req->op == OP_MOVE) {
+		move_give_up(f, res);
+		return;
+	}
 	alloc_give(&f->w->alloc, f->new_file);
 	pending_unreserve(f->w->pending);
 	frag_finish(f, res);
@@ -133,6 +137,8 @@ static void cow_piece_written(struct frag *f)
 	f->copied_bytes += piece_bytes(f);
 	if (f->copied_bytes < f->disk->cluster_bytes)
 		cow_next_piece(f);
+	else if (f->req->op == OP_MOVE)
+		move_copied(f);
 	else
 		publish(f);
 }
@@ -227,7 +233,7 @@ static void take_space(struct frag *f)
 
 static void take_slot(struct frag *f)
 {
-	if (slot_take(f, take_slot))
+	if (slot_take(f, f->w, take_slot))
 		take_space(f);
 }
 
@@ -236,13 +242,26 @@ static bool is_zero(const uint8_t *p, size_t n)
 	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
 }
 
+void first_write_data(struct frag *f)
+{
+	f->copied_bytes = 0;
+	cow_next_piece(f);
+}
+
+void first_write_copy(struct frag *f, struct writer *w)
+{
+	f->w = w;
+	gate_open(f);
+	take_slot(f);
+}
+
 void first_write_start(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
 	bool zeros = !f->data || is_zero(f->data, f->length_bytes);
 	f->w = d->writer;
 	if (f->at.level == MAP_HOLE && zeros && !(f->req->flags & PL_NO_HOLE)) {
-		if (f->req->flags & PL_FUA && pending_has(f->w->pending, f->g))
+		if (f->req->flags & PL_FUA && disk_entry_is_pending(d, f->g))
 			req_state(f->req)->must_commit = true; /* that it is a hole may not be durable yet */
 		frag_finish(f, 0);
 		return;

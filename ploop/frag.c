@@ -49,6 +49,8 @@ void req_advance(struct pl_req *req)
 		[PL_WRITE] = write_start,
 		[PL_DISCARD] = zero_start,
 		[PL_WRITE_ZEROES] = zero_start,
+		[OP_PULL] = pull_start,
+		[OP_MOVE] = move_start,
 	};
 	struct req_state *s = req_state(req);
 	struct pl_disk *d = s->disk;
@@ -107,7 +109,7 @@ static void frag_park(struct frag *f)
 static void frag_io_done(struct pl_io *io)
 {
 	struct frag *f = (struct frag *)io;
-	if (unlikely(is_no_space(io->res)) && !f->disk->no_waiting) {
+	if (unlikely(is_no_space(io->res)) && !f->disk->no_waiting && !req_is_own(f->req)) {
 		frag_park(f);
 		return;
 	}
@@ -174,17 +176,17 @@ void disk_wake(struct pl_disk *d, struct queue *queue)
 	pl_loop_complete(d->loop, &d->kick_io, 0);
 }
 
-bool slot_take(struct frag *f, frag_step *then)
+bool slot_take(struct frag *f, struct writer *w, frag_step *then)
 {
 	struct pl_disk *d = f->disk;
-	if (likely(pending_reserve(f->w->pending) == 0))
+	if (likely(pending_reserve(w->pending) == 0))
 		return true;
 	if (d->failed) {
 		frag_finish(f, -EIO);
 		return false;
 	}
 	frag_wait(f, &d->slot_waiters, then);
-	commit_demand(f->w);
+	commit_demand(w);
 	return false;
 }
 
@@ -232,16 +234,31 @@ static bool covers(const struct frag *f, struct gclu g)
 	return g.n - f->g.n < f->run;
 }
 
-bool gate_drain(struct frag *f, frag_step *then)
+static bool is_alone(const struct frag *f, bool among_writers)
 {
-	struct pl_disk *d = f->disk;
+	const struct pl_disk *d = f->disk;
 	for (uint32_t i = 0; i < FRAG_COUNT; i++) {
-		if (d->frags[i].active && &d->frags[i] != f && covers(&d->frags[i], f->g)) {
-			frag_wait(f, &d->drain_waiters, then);
+		const struct frag *other = &d->frags[i];
+		if (other->active && other != f && covers(other, f->g) && !(among_writers && other->req->op == PL_READ))
 			return false;
-		}
 	}
 	return true;
+}
+
+bool gate_drain(struct frag *f, frag_step *then)
+{
+	if (is_alone(f, false))
+		return true;
+	frag_wait(f, &f->disk->drain_waiters, then);
+	return false;
+}
+
+bool gate_drain_writers(struct frag *f, frag_step *then)
+{
+	if (is_alone(f, true))
+		return true;
+	frag_wait(f, &f->disk->drain_waiters, then);
+	return false;
 }
 
 /* ---- bounce buffers: our own, so that they never wait for payload memory that waits for them */

@@ -40,6 +40,18 @@ int map_init(struct map *map, uint32_t clusters)
 	return pl_fail(-ENOMEM, "no memory for a map of %u clusters", clusters);
 }
 
+void map_lower(struct map *map, uint8_t level)
+{
+	for (uint32_t i = 0; i < map->clusters; i++)
+		if (map->level[i] == level)
+			map_set_below(map, (struct gclu){i});
+}
+
+void map_clear_below(struct map *map)
+{
+	madvise(map->below, bitmap_bytes(map->clusters), MADV_DONTNEED);
+}
+
 void map_fini(struct map *map)
 {
 	if (map->file)

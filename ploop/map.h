@@ -39,6 +39,11 @@ static inline void map_clear(struct map *map, struct gclu g)
 	map->level[g.n] = MAP_HOLE;
 }
 
+/* What @level has is below from now on. */
+void map_lower(struct map *map, uint8_t level);
+/* Nothing is below any more. */
+void map_clear_below(struct map *map);
+
 static inline bool map_has_below(const struct map *map, struct gclu g)
 {
 	return map->below[g.n / 64] >> (g.n % 64) & 1;

@@ -14,4 +14,7 @@ struct merge;
 /* End early; the change is done with -ECANCELED, or with what it has reached. */
 void merge_cancel(struct merge *m);
 
+/* The entries in page @page of @w's BAT that the map does not tell yet: clusters that are copied and not published. */
+void merge_overlay_page(const struct merge *m, const struct writer *w, uint32_t page, uint8_t *out);
+
 #endif

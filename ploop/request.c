@@ -45,19 +45,25 @@ static int refuse(const struct pl_disk *d, const struct pl_req *req)
 	return 0;
 }
 
-static void req_start(struct pl_req *req)
+static void run(struct pl_req *req)
 {
 	struct pl_disk *d = req_state(req)->disk;
-	d->request_count++;
-	req->res = refuse(d, req);
-	if (unlikely(d->writer->extension) && req->op != PL_READ)
-		extension_mark(d->writer->extension, req->offset_bytes, req->length_bytes);
 	if (unlikely(req->res < 0))
 		req_complete(req);
 	else if (req->op == PL_FLUSH)
 		commit_wait(d, req);
 	else
 		req_advance(req);
+}
+
+static void guest_start(struct pl_req *req)
+{
+	struct pl_disk *d = req_state(req)->disk;
+	d->request_count++;
+	req->res = refuse(d, req);
+	if (unlikely(d->writer->extension) && req->op != PL_READ)
+		extension_mark(d->writer->extension, req->offset_bytes, req->length_bytes);
+	run(req);
 }
 
 void req_release(struct pl_disk *d)
@@ -67,11 +73,11 @@ void req_release(struct pl_disk *d)
 	for (struct qnode *n; (n = queue_take(&held));) {
 		struct pl_req *req = req_of_node(n);
 		req_state(req)->in_submit = false;
-		req_start(req);
+		guest_start(req);
 	}
 }
 
-void pl_submit(struct pl_disk *d, struct pl_req *req)
+static struct req_state *prepare(struct pl_disk *d, struct pl_req *req)
 {
 	struct req_state *s = req_state(req);
 	*s = (struct req_state){
@@ -80,10 +86,26 @@ void pl_submit(struct pl_disk *d, struct pl_req *req)
 		.end_bytes = req->offset_bytes + req->length_bytes,
 		.in_submit = true,
 	};
+	return s;
+}
+
+void req_submit_own(struct pl_disk *d, struct pl_req *req)
+{
+	struct req_state *s = prepare(d, req);
+	d->request_count++;
+	req->res = d->failed ? -EIO : 0;
+	run(req);
+	s->in_submit = false;
+}
+
+void pl_submit(struct pl_disk *d, struct pl_req *req)
+{
+	struct req_state *s = prepare(d, req);
+	d->guest_requests++;
 	if (unlikely(d->held)) {
 		queue_append(&d->held_requests, &s->node);
 		return;
 	}
-	req_start(req);
+	guest_start(req);
 	s->in_submit = false;
 }

@@ -135,7 +135,6 @@ static void after_round(struct seal *s)
 void seal_round_done(struct writer *w, int res)
 {
 	struct seal *s = w->disk->seal;
-	w->sealing = false;
 	if (res < 0)
 		end(s, res);
 	else

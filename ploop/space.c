@@ -56,6 +56,7 @@ static void no_space(struct writer *w)
 		       -s->io.res);
 	disk_event(d, "no-space", w->alloc.space, 0);
 	s->parked = true;
+	disk_wake(d, &s->waiters); /* the guest's wait on, ours give up */
 	if (!d->park_timer.deadline_ns)
 		pl_timer_start(d->loop, &d->park_timer, PARK_RETRY_NS);
 }
@@ -102,6 +103,8 @@ int space_take(struct frag *f, frag_step *then)
 		s->error = 0; /* told to one; the next tries again */
 		return r;
 	}
+	if (s->parked && req_is_own(f->req))
+		return -ENOSPC;
 	int r = alloc_take(&w->alloc, &f->new_file, &f->reused);
 	bool round_frees = w->freed.count > 0 || w->freed_round.count > 0;
 	if (r == -ENOSPC && round_frees && !d->failed) {

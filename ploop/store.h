@@ -16,6 +16,8 @@ struct store_ops {
 	int (*set_size)(struct store *store, uint64_t bytes);
 	/* Offset of the next data at or after @offset; the file size when only a hole follows. Blocks. */
 	uint64_t (*next_data)(struct store *store, uint64_t offset);
+	/* The same file once more, for writing too, whatever its name is now; path as given. -errno with a sentence. */
+	int (*open_again)(struct store *store, const char *path, struct store **out);
 	void (*close)(struct store *store);
 };
 

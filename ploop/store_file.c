@@ -1,6 +1,7 @@
 /* The file store: direct I/O on an image file through the loop. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -55,10 +56,23 @@ static void file_close(struct store *store)
 	free(f);
 }
 
+static int file_open_again(struct store *store, const char *path, struct store **out)
+{
+	char link[64];
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", store->fd);
+	struct pl_image_ref ref = {.path = link, .dir_fd = -1};
+	int r = store_file_open(store->loop, &ref, false, out);
+	if (r < 0)
+		return pl_wrap(r, "%s: open it for writing", store->path);
+	(*out)->path = path;
+	return 0;
+}
+
 static const struct store_ops file_ops = {
 	.submit = file_submit,
 	.set_size = file_set_size,
 	.next_data = file_next_data,
+	.open_again = file_open_again,
 	.close = file_close,
 };
 

@@ -146,15 +146,6 @@ static void sealed(struct pl_disk *d, int res)
 	change_done(d, res);
 }
 
-/* What the old top has is below from now on. */
-static void lower_map(struct pl_disk *d, uint8_t level)
-{
-	struct map *map = &d->map;
-	for (uint32_t i = 0; i < map->clusters; i++)
-		if (map->level[i] == level)
-			map_set_below(map, (struct gclu){i});
-}
-
 static void move_extension(struct pl_disk *d, struct writer *to)
 {
 	struct writer *from = d->writer;
@@ -179,7 +170,7 @@ static int switch_now(struct pl_disk *d)
 		d->leaving = NULL;
 		return r;
 	}
-	lower_map(d, old->image->level);
+	map_lower(&d->map, old->image->level);
 	move_extension(d, w);
 	chain_append(d, w->image);
 	chain_obey_limits(d, w->image->store);

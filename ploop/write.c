@@ -41,11 +41,10 @@ static void write_done(struct frag *f)
 /* FUA on a cluster whose BAT entry is durable needs its data durable, no more; else the round does both. */
 static uint8_t durability(const struct frag *f)
 {
-	const struct pending *pending = f->w->pending;
 	if (likely(!(f->req->flags & PL_FUA)))
 		return 0;
-	for (uint32_t i = 0; pending && i < f->run; i++) {
-		if (pending_has(pending, (struct gclu){f->g.n + i})) {
+	for (uint32_t i = 0; i < f->run; i++) {
+		if (disk_entry_is_pending(f->disk, (struct gclu){f->g.n + i})) {
 			req_state(f->req)->must_commit = true;
 			return 0;
 		}

@@ -144,7 +144,7 @@ static void unmap_alone(struct frag *f)
 
 static void unmap_start(struct frag *f)
 {
-	if (slot_take(f, unmap_start))
+	if (slot_take(f, f->w, unmap_start))
 		unmap_alone(f);
 }
 

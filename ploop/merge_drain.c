@@ -1,0 +1,388 @@
+/* Merging the live top into the image below, which becomes the one that is written.
+ *
+ * In a chain [… P, C] what C has wins. So the guest may write into P wherever C has nothing, and the descriptor may go on
+ * naming C as the top: new clusters are P's from now on, and those of C move down one by one:
+ *
+ *   gate -> slots in both tables -> copied to P -> a round of P: data and entry durable
+ *        -> published: the map names P, and C's entry is cleared (its table now, its BAT in its next round)
+ *
+ * Until it is published the guest's writes to the cluster wait; reads do not. When C has nothing left it is sealed empty
+ * and leaves the chain; P goes on as the top.
+ *
+ *   crash after…                     leaves                                            the next open of [… P, C]
+ *   P is marked in use               P in use, with its table                          settles P, then C is the top
+ *   a cluster's round in P           the cluster in both, the same bytes               same
+ *   its entry in C is cleared        the cluster in P                                  same
+ *   C is sealed                      C closed and empty                                same; the descriptor drops C
+ *
+ * When it ends early the roles are exchanged back: P is sealed as it is. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/byteorder.h"
+#include "ploop/bat_file.h"
+#include "ploop/chain.h"
+#include "ploop/disk_survive.h"
+#include "ploop/merge_job.h"
+#include "ploop/seal.h"
+
+static struct merge_slot *slot_of(const struct frag *f)
+{
+	return container_of(f->req, struct merge_slot, req);
+}
+
+/* ---- one cluster */
+
+void move_give_up(struct frag *f, int res)
+{
+	struct merge *m = slot_of(f)->m;
+	struct writer *w = f->w;
+	bool was_taken = w->pending && m->stale[f->g.n] == 0;
+	if (was_taken)
+		alloc_give(&w->alloc, f->new_file);
+	if (w->pending)
+		pending_unreserve(w->pending);
+	pending_unreserve(f->disk->leaving->pending);
+	frag_finish(f, res);
+}
+
+static void publish(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	struct writer *from = d->leaving;
+	map_set(&d->map, f->g, f->w->image->level, f->new_file);
+	slot_of(f)->to.n = 0;
+	pending_set(from->pending, f->g, (struct fclu){0});
+	file_list_add(&from->freed, f->at.file);
+	if (pending_is_tight(from->pending))
+		commit_demand(from);
+	else
+		commit_schedule(from);
+	frag_finish(f, 0);
+}
+
+static void await_durable(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	struct commit *c = &f->w->commit;
+	if (d->failed) {
+		pending_unreserve(d->leaving->pending);
+		frag_finish(f, -EIO);
+	} else if (c->rounds >= slot_of(f)->round) {
+		publish(f);
+	} else {
+		frag_wait(f, &d->slot_waiters, await_durable);
+		commit_demand(f->w);
+	}
+}
+
+void move_copied(struct frag *f)
+{
+	struct writer *w = f->w;
+	const struct commit *c = &w->commit;
+	struct merge_slot *slot = slot_of(f);
+	w->writes++;
+	frag_rest(f);
+	if (w->pending) {
+		slot->to = f->new_file;
+		pending_set(w->pending, f->g, f->new_file);
+	}
+	slot->round = c->rounds + (c->state == COMMIT_IDLE ? 1 : 2); /* the next that is cut */
+	await_durable(f);
+}
+
+static void take_place(struct frag *f)
+{
+	struct merge *m = slot_of(f)->m;
+	if (!f->w->pending) {
+		f->new_file.n = f->g.n; /* raw: all is in order */
+	} else if (m->stale[f->g.n]) {
+		f->new_file.n = m->stale[f->g.n];
+	} else {
+		int r = space_take(f, take_place);
+		if (r == -EAGAIN)
+			return;
+		if (r < 0) {
+			pending_unreserve(f->w->pending);
+			pending_unreserve(f->disk->leaving->pending);
+			frag_finish(f, r);
+			return;
+		}
+	}
+	first_write_data(f);
+}
+
+static void be_alone(struct frag *f)
+{
+	if (gate_drain_writers(f, be_alone))
+		take_place(f);
+}
+
+static void take_slot_above(struct frag *f)
+{
+	if (slot_take(f, f->disk->leaving, take_slot_above))
+		be_alone(f);
+}
+
+static void take_slot(struct frag *f)
+{
+	if (!f->w->pending || slot_take(f, f->w, take_slot))
+		take_slot_above(f);
+}
+
+/* The guest may have discarded it meanwhile. */
+static void move_place(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	struct frag *holder = d->gate_count ? gate_find(d, f->g) : NULL;
+	if (holder) {
+		frag_wait(f, &holder->gate_waiters, move_place);
+		return;
+	}
+	f->at = map_get(&d->map, f->g);
+	if (f->at.level != slot_of(f)->m->source->level) {
+		frag_finish(f, 0);
+		return;
+	}
+	f->w = d->writer;
+	gate_open(f);
+	take_slot(f);
+}
+
+void move_start(struct frag *f)
+{
+	f->data = NULL;
+	f->length_bytes = 0;
+	move_place(f);
+}
+
+void merge_overlay_page(const struct merge *m, const struct writer *w, uint32_t page, uint8_t *out)
+{
+	for (uint32_t i = 0; m->writer == w && i < MERGE_SLOTS; i++) {
+		const struct merge_slot *slot = &m->slots[i];
+		if (!slot->busy || slot->to.n == 0 || bat_page_of(slot->g) != page)
+			continue;
+		uint32_t at = (slot->g.n + LAY_HEADER_SLOTS) * LAY_BAT_SLOT_BYTES % HEADER_PAGE_BYTES;
+		store_le32(out + at, lay_slot_from_cluster(&w->image->header, slot->to));
+	}
+}
+
+/* ---- the end */
+
+static void fail_seal(struct merge *m, struct quiesce *q, int r)
+{
+	m->disk->failed = true; /* two images are written and neither can be closed */
+	quiesce_end(q);
+	merge_end(m, r);
+}
+
+static void drained(struct pl_disk *d, int res)
+{
+	struct merge *m = d->merge;
+	if (res == 0)
+		merge_forget(d, m->child);
+	merge_end(m, res < 0 ? pl_fail(res, "%s: it could not be made durable", m->parent->path) : 0);
+}
+
+static void exchange_extension(struct writer *a, struct writer *b)
+{
+	struct extension *e = a->extension;
+	a->extension = b->extension;
+	b->extension = e;
+}
+
+/* Nothing of the top is left in the map. */
+static void seal_top(struct merge *m, struct quiesce *q)
+{
+	struct pl_disk *d = m->disk;
+	int r = seal_begin(d->leaving, false, drained);
+	if (r < 0) {
+		fail_seal(m, q, r);
+		return;
+	}
+	quiesce_end(q);
+	d->change->pause_ns = MAX(d->change->pause_ns, q->pause_ns);
+}
+
+static void gone_back(struct pl_disk *d, int res)
+{
+	struct merge *m = d->merge;
+	merge_end(m, res < 0 ? res : m->res);
+}
+
+static void go_back(struct merge *m, struct quiesce *q)
+{
+	struct pl_disk *d = m->disk;
+	struct writer *top = d->leaving;
+	d->leaving = d->writer;
+	d->writer = top;
+	exchange_extension(d->leaving, top);
+	map_lower(&d->map, d->leaving->image->level);
+	int r = seal_begin(d->leaving, false, gone_back);
+	if (r < 0)
+		fail_seal(m, q, r);
+	else
+		quiesce_end(q);
+}
+
+static void end_alone(struct quiesce *q, int res)
+{
+	struct merge *m = container_of(q, struct merge, quiesce);
+	if (res < 0)
+		quiesce_begin(m->disk, q, MERGE_HOLD_NS); /* there is no other way out than waiting */
+	else if (m->res < 0)
+		go_back(m, q);
+	else
+		seal_top(m, q);
+}
+
+static void cancel_late(struct merge *m)
+{
+}
+
+static void moved_all(struct merge *m)
+{
+	m->cancel = cancel_late;
+	m->quiesce.ready = end_alone;
+	quiesce_begin(m->disk, &m->quiesce, MERGE_HOLD_NS);
+}
+
+/* ---- begin */
+
+/* @img is the parent's file once more, for writing; it takes the parent's place. */
+static void exchange_parent(struct merge *m, struct image *img)
+{
+	struct pl_disk *d = m->disk;
+	struct map *map = &d->map;
+	bool raw = img->format == PL_FORMAT_RAW;
+	for (uint32_t i = 0; i < map->clusters; i++) {
+		if (map->level[i] == m->parent->level)
+			map->level[i] = img->level;
+		else if (raw && map->level[i] == MAP_HOLE)
+			map_set(map, (struct gclu){i}, img->level, (struct fclu){i});
+	}
+	chain_replace(d, m->parent, img);
+	image_close(m->parent);
+	m->parent = img;
+	img->writer = m->writer;
+	d->leaving = d->writer;
+	d->writer = m->writer;
+	exchange_extension(d->leaving, d->writer);
+	watch_holder(m->writer);
+}
+
+static void begin_failed(struct merge *m, int res)
+{
+	struct image *img = m->writer->image;
+	struct store *written = img->store;
+	bool marked = img->format == PL_FORMAT_RAW || writer_mark(m->writer, LAY_CLOSED_V20, 0) == 0;
+	survive_detach(&m->writer->survive, marked);
+	writer_free(m->writer);
+	m->writer = NULL;
+	img->store = NULL;
+	merge_close_written(m->parent, written);
+	image_close(img);
+	if (res < 0)
+		merge_end(m, res);
+}
+
+static void begin_alone(struct quiesce *q, int res)
+{
+	struct merge *m = container_of(q, struct merge, quiesce);
+	if (res < 0 || m->cancelled) {
+		if (res == 0)
+			quiesce_end(q);
+		begin_failed(m, pl_fail(res < 0 ? res : -ECANCELED, "merging into %s did not begin: %s",
+					m->parent->path, strerror(res < 0 ? -res : ECANCELED)));
+		return;
+	}
+	exchange_parent(m, m->writer->image);
+	quiesce_end(q);
+	m->disk->change->pause_ns = q->pause_ns;
+	m->source = m->child;
+	m->op = OP_MOVE;
+	m->moved_all = moved_all;
+	merge_move_all(m);
+}
+
+static int prepare_raw(struct merge *m, struct image *img)
+{
+	struct pl_disk *d = m->disk;
+	m->writer->writes = 1;
+	if (img->store->size_bytes >= d->size_bytes)
+		return 0;
+	return img->store->ops->set_size(img->store, d->size_bytes);
+}
+
+static int prepare_ploop(struct merge *m, struct image *img)
+{
+	struct pl_disk *d = m->disk;
+	struct bat_file b;
+	int r = bat_file_load(&b, img->store, 1024);
+	if (r < 0)
+		return r;
+	if (b.clusters != d->map.clusters)
+		r = pl_fail(-ENOTSUP, "%s has %u clusters, the disk %u: it must grow first, or be merged into its child",
+			    img->path, b.clusters, d->map.clusters);
+	if (r == 0)
+		r = bat_file_begin_changes(&b);
+	if (r == 0) {
+		img->header = b.header;
+		m->writer->alloc = b.alloc;
+		m->stale = b.files;
+		b.alloc = (struct alloc){0};
+		b.files = NULL;
+	}
+	bat_file_fini(&b);
+	return r;
+}
+
+static int prepare(struct merge *m, struct image *img)
+{
+	m->writer = writer_new(m->disk, img);
+	if (!m->writer)
+		return pl_fail(-ENOMEM, "%s: no memory to write it", img->path);
+	img->writer = NULL; /* not yet */
+	bool raw = img->format == PL_FORMAT_RAW;
+	int r = raw ? prepare_raw(m, img) : prepare_ploop(m, img);
+	if (r == 0)
+		r = writer_start(m->writer, m->disk->holder_program);
+	if (r == 0 && !raw)
+		r = writer_mark(m->writer, LAY_IN_USE, 0);
+	return r;
+}
+
+static int open_parent(struct merge *m, struct image *img)
+{
+	img->format = m->parent->format;
+	img->path = strdup(m->parent->path);
+	if (!img->path)
+		return pl_fail(-ENOMEM, "%s: no memory to open it", m->parent->path);
+	int r = merge_open_for_writing(m->parent, &img->store);
+	if (r == 0)
+		img->store->path = img->path;
+	return r;
+}
+
+int merge_begin_drain(struct merge *m)
+{
+	struct image *img = chain_free_level(m->disk);
+	if (!img)
+		return pl_fail(-E2BIG, "%s: the chain has no level to spare", m->parent->path);
+	int r = open_parent(m, img);
+	if (r < 0) {
+		image_close(img);
+		return r;
+	}
+	r = prepare(m, img);
+	if (r < 0) {
+		char why[512];
+		snprintf(why, sizeof(why), "%s", pl_error());
+		begin_failed(m, 0);
+		return pl_fail(r, "%s", why);
+	}
+	m->cancel = cancel_late;
+	m->quiesce.ready = begin_alone;
+	quiesce_begin(m->disk, &m->quiesce, MERGE_HOLD_NS);
+	return 0;
+}
