@@ -1,5 +1,6 @@
 /* Power failures while images are folded and grown: at every change and sync, what was not durable is lost, kept or
- * torn. The chain, or the image that grows, must show what it did before, and doing it again must end as if nothing had been.
+ * torn. The chain, or the image that grows, must show what it did before, and doing it again must end as if nothing
+ * had been.
  *
  *   SEED=n      the first pair's seed
  *   CRASHES=n   how many power failures a test tries at least */

@@ -1,6 +1,6 @@
 /* Two neighbours of a chain in memory with random content, made without the engine, and a reader that knows nothing
- * of it either: what folding and growing are judged by. Every sector tells image, guest cluster and place; free clusters
- * and what lies behind the last whole one hold bytes that nobody may see. */
+ * of it either: what folding and growing are judged by. Every sector tells image, guest cluster and place; free
+ * clusters and what lies behind the last whole one hold bytes that nobody may see. */
 #ifndef PLOOP_TEST_FOLD_PAIR_H
 #define PLOOP_TEST_FOLD_PAIR_H
 
