@@ -195,7 +195,8 @@ static int copy_image(struct clone *c, size_t i, struct clone_progress *progress
 			       0600);
 	if (to < 0)
 		return pl_fail(-errno, "create %s/%s: %s", c->folder.path, c->names.file[i], strerror(errno));
-	return clone_copy_file(from, to, image->path, progress);
+	int r = clone_copy_file(from, to, image->path, progress);
+	return r < 0 ? r : file_sync(to, c->names.file[i]);
 }
 
 static int measure(struct clone *c, uint64_t *bytes)

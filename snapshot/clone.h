@@ -103,7 +103,7 @@ struct clone_progress {
 /* -ECANCELED, with a sentence, when the caller said so. */
 int clone_progress_add(struct clone_progress *p, uint64_t bytes);
 
-/* Copy all of @from (@path is its path) to the empty file @to, holes as holes; durable on return. The file system
+/* Copy all of @from (@path is its path) to the empty file @to, holes as holes; accepted on return. The file system
  * shares the blocks where it can. */
 int clone_copy_file(int from, int to, const char *path, struct clone_progress *progress);
 

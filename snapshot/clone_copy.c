@@ -109,13 +109,8 @@ int clone_copy_file(int from, int to, const char *path, struct clone_progress *p
 		return pl_fail(-errno, "stat %s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return pl_fail(-EMEDIUMTYPE, "%s is not a regular file", path);
-	int r;
-	if (ioctl(to, FICLONE, from) == 0) {
-		r = clone_progress_add(progress, (uint64_t)st.st_blocks * SECTOR_BYTES);
-	} else {
-		r = set_length(to, &st, path);
-		if (r == 0)
-			r = copy_data(from, to, (uint64_t)st.st_size, path, progress);
-	}
-	return r == 0 && fsync(to) ? pl_fail(-errno, "fsync the copy of %s: %s", path, strerror(errno)) : r;
+	if (ioctl(to, FICLONE, from) == 0)
+		return clone_progress_add(progress, (uint64_t)st.st_blocks * SECTOR_BYTES);
+	int r = set_length(to, &st, path);
+	return r < 0 ? r : copy_data(from, to, (uint64_t)st.st_size, path, progress);
 }

@@ -121,8 +121,10 @@ static int copy_regular(int from_dir, int to_dir, const char *name, const char *
 	autofd int to = openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (to < 0)
 		return pl_fail(-errno, "create the copy of %s/%s: %s", path, name, strerror(errno));
-	int r = copy_attributes(to, &st, name);
-	return r < 0 ? r : clone_copy_file(from, to, name, progress);
+	int r = clone_copy_file(from, to, name, progress);
+	if (r == 0)
+		r = copy_attributes(to, &st, name);
+	return r < 0 ? r : file_sync(to, name);
 }
 
 static int copy_link(int from_dir, int to_dir, const char *name, const char *path)
@@ -149,9 +151,7 @@ static int copy_folder(int from_dir, int to_dir, const char *name, const char *p
 	int r = clone_tree_copy(from, to, path, progress);
 	if (r == 0)
 		r = copy_attributes(to, &st, name);
-	if (r == 0 && fsync(to))
-		r = pl_fail(-errno, "fsync the copy of %s/%s: %s", path, name, strerror(errno));
-	return r;
+	return r < 0 ? r : file_sync(to, name);
 }
 
 int clone_tree_copy(int from, int to, const char *path, struct clone_progress *progress)
