@@ -73,7 +73,8 @@ static void scribble(int count, uint64_t bytes)
 	struct pl_disk *d = open_disk(0, count, 0);
 	autofree uint8_t *data = malloc(MIB);
 	for (int i = 0; i < 40; i++) {
-		uint64_t at = (prng_next(&prng) % (bytes - MIB)) & ~UINT64_C(4095), n = 4096 * (1 + prng_below(&prng, 255));
+		uint64_t at = round_down_pow2(prng_next(&prng) % (bytes - MIB), 4096);
+		uint64_t n = 4096 * (1 + prng_below(&prng, 255));
 		memset(data, 1 + (int)prng_below(&prng, 255), n);
 		memcpy(want + at, data, n);
 		cr_assert(zero(int, pl_write(d, data, n, at, 0)));
