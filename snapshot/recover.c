@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 
 /* ---- comparing the chains */
 
@@ -214,7 +213,7 @@ static int settle_top(struct snap_op *op)
 	return r ? r : snap_store(op, &d);
 }
 
-int snap_begin(struct snap_op *op, struct pl_bundle *bundle, struct pl_live *live)
+static int begin(struct snap_op *op, struct pl_bundle *bundle, struct pl_live *live)
 {
 	*op = (struct snap_op){.bundle = bundle, .live = live, .lock_fd = -1};
 	int r = judge_bundle(bundle);
@@ -227,16 +226,20 @@ int snap_begin(struct snap_op *op, struct pl_bundle *bundle, struct pl_live *liv
 	if (!r)
 		r = judge_bundle(bundle); /* which was read again */
 	if (!r)
-		r = settle_top(op);
-	if (!r)
 		r = live ? agree(op) : seal_below_top(op);
 	return r;
+}
+
+int snap_begin(struct snap_op *op, struct pl_bundle *bundle, struct pl_live *live)
+{
+	int r = begin(op, bundle, live);
+	return r ? r : settle_top(op);
 }
 
 int pl_bundle_recover(struct pl_bundle *bundle, struct pl_live *live, char **what)
 {
 	autoop struct snap_op op = SNAP_OP_NONE;
-	int r = snap_begin(&op, bundle, live);
+	int r = begin(&op, bundle, live);
 	if (!r && what)
 		*what = mem_steal(&op.told);
 	return r;

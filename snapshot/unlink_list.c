@@ -1,5 +1,7 @@
 #include "snapshot/unlink_list.h"
 
+#include "layout/descriptor_tree.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -98,7 +100,7 @@ static int remove_one(const struct pl_bundle *b, int lock_fd, const char *name, 
 	if (is_plain(name) && is_named(b, name))
 		return 0;
 	if (!is_ours(b, name)) {
-		tell(report, b, PL_LOG_WARN, name,
+		tell(report, b, PL_LOG_WARN, lay_shown(name).text,
 		     "listed for removal, but not called like an image of this disk: kept");
 		return 0;
 	}

@@ -116,6 +116,42 @@ Test(snapshot_create, D6_running_disk_survives_a_death_anywhere)
 	cr_expect(ge(int, die_everywhere(true), 5));
 }
 
+/* A server that dies with the command; returns whether there were that many points. */
+static bool all_die(int n)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct running disk = run_disk(NULL);
+		write_clusters(&disk, " 2 3"); /* and no flush: only the holder knows where they are */
+		_exit(operate(&disk, create, A, n).r == -EINTR);
+	}
+	int status;
+	cr_assert(eq(int, waitpid(pid, &status, 0), pid));
+	cr_assert(status == 0 || status == 1 << 8, "status %#x", status);
+	return status;
+}
+
+Test(snapshot_create, D2_acknowledged_writes_survive_the_death_of_command_and_server)
+{
+	char holder[4096];
+	const char *build = getenv("BUILD");
+	snprintf(holder, sizeof(holder), "%s/ploop-holder", build ? build : "build/release");
+	cr_assert(eq(int, access(holder, X_OK), 0), "%s", holder);
+	start();
+	int n = 0;
+	for (bool died = true; died;) {
+		holder_program = holder;
+		died = all_die(n) && ++n < 4;
+		holder_program = NULL;
+		expect_done(NULL, recover, NULL);
+		expect_reads(NULL, SECOND);
+		expect_tidy(false);
+		if (count_files() == 3)
+			expect_done(NULL, delete, A);
+	}
+	cr_expect(eq(int, n, 4), "up to the point between the store and the switch");
+}
+
 Test(snapshot_create, failed_switch_leaves_no_snapshot)
 {
 	start();

@@ -48,11 +48,14 @@ struct running {
 	struct pl_bundle *bundle;
 };
 
+static const char *holder_program; /* NULL: none */
+
 static inline struct running run_disk(const char *guid)
 {
 	struct running r = {.bundle = opened("d", NULL)};
 	struct pl_loop_options o = {.size = sizeof(o), .backend = PL_BACKEND_PLAIN};
-	struct pl_open_options how = {.size = sizeof(how), .flags = guid ? PL_OPEN_READONLY : 0};
+	struct pl_open_options how = {
+		.size = sizeof(how), .flags = guid ? PL_OPEN_READONLY : 0, .holder_program = holder_program};
 	struct pl_chain_spec chain;
 	cr_assert(eq(int, pl_bundle_chain(r.bundle, guid, &chain), 0), "%s", pl_error());
 	cr_assert(eq(int, pl_loop_new(&o, &r.loop), 0), "%s", pl_error());
