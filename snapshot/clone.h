@@ -63,7 +63,7 @@ int clone_folder_name(struct clone_folder *f, const char *target);
 int clone_folder_judge(struct clone_folder *f, const char *target, const char *source_folder);
 /* Remove what crashed clones to the same place left, make the hidden folder. */
 int clone_folder_make(struct clone_folder *f);
-/* Make the content of these files of it durable. Together, because the first of them then pays for the journal of all. */
+/* Make the content of these files of it durable. Together, because the first then pays for the journal of all. */
 int clone_folder_sync(const struct clone_folder *f, const char *const *names, size_t count);
 /* The content of all files is durable: make their names so, show the folder as @target, durably. */
 int clone_folder_commit(struct clone_folder *f);
@@ -82,7 +82,8 @@ int clone_names_make(const struct pl_chain_spec *chain, bool with_top, struct cl
 void clone_names_free(struct clone_names *names);
 #define autonames __attribute__((cleanup(clone_names_free)))
 
-/* Write the descriptor of a bundle with these files into @folder_fd, accepted on return. The images keep their GUIDs, except that the last one is the top. */
+/* Write the descriptor of a bundle with these files into @folder_fd, accepted on return. The images keep their GUIDs,
+ * except that the last one is the top. */
 int clone_descriptor_write(const struct clone_source *source, const struct clone_names *names, uint64_t size_sectors,
 			   int folder_fd, const char *folder_path);
 
