@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ploop/fold.h"
+#include "ploop/grow.h"
 #include "tests/support/rig.h"
 
 void *__real_malloc(size_t n);
@@ -111,4 +113,94 @@ Test(ploop_no_memory, each_allocation_of_a_loop_may_fail)
 		if (r == 0)
 			pl_loop_free(loop);
 	}
+}
+
+static struct pl_disk *open_pair(struct pl_loop *loop, const struct pl_image_ref *refs, size_t count)
+{
+	struct pl_chain_spec chain = {.size = sizeof(chain), .images = refs, .count = count};
+	struct pl_disk *d = NULL;
+	cr_assert(eq(int, pl_disk_open(loop, &chain, NULL, &d), 0), "%s", pl_error());
+	return d;
+}
+
+/* Two images with a cluster each, that both fill. The parent is smaller and must grow. */
+static void make_pair(struct pl_loop *loop, const struct pl_image_ref *refs)
+{
+	static char data[64 * SECTOR_BYTES] __attribute__((aligned(4096)));
+	for (size_t i = 0; i < 2; i++) {
+		struct pl_create_options o = {.size = sizeof(o), .cluster_sectors = 64};
+		o.size_sectors = i == 0 ? 64 * 100 : 64 * 9000;
+		unlink(refs[i].path);
+		cr_assert(eq(int, pl_image_create(refs[i].path, &o), 0), "%s", pl_error());
+		struct pl_disk *d = open_pair(loop, refs, i + 1);
+		memset(data, 'a' + (int)i, sizeof(data));
+		cr_assert(eq(int, pl_write(d, data, sizeof(data), i * sizeof(data), 0), 0));
+		cr_assert(eq(int, pl_disk_close(d), 0));
+	}
+}
+
+static void expect_pair_shows(struct pl_loop *loop, const struct pl_image_ref *refs, size_t count)
+{
+	char data[2] = "", block[SECTOR_BYTES];
+	struct pl_disk *d = open_pair(loop, refs, count);
+	for (size_t i = 0; i < 2; i++) {
+		cr_assert(eq(int, pl_read(d, block, sizeof(block), i * 64 * SECTOR_BYTES), 0));
+		data[i] = block[0];
+	}
+	cr_assert(eq(int, pl_disk_close(d), 0));
+	cr_expect(data[0] == 'a' && data[1] == 'b');
+}
+
+static void fold_is_done(void *arg, int res)
+{
+	*(int *)arg = res;
+}
+
+/* Grow the parent, fold the child into it, with one allocation failing. */
+static int grow_and_fold(struct pl_loop *loop, const struct pl_image_ref *refs, uint32_t n)
+{
+	int res = 1;
+	struct fold *f = NULL;
+	struct fold_options o = {.loop = loop, .into = PL_INTO_PARENT, .done = fold_is_done, .arg = &res};
+	cr_assert(eq(int, store_file_open(loop, &refs[0], false, &o.parent), 0));
+	cr_assert(eq(int, store_file_open(loop, &refs[1], false, &o.child), 0));
+	left = n;
+	pl_error_clear();
+	int r = grow_image(o.parent, 64 * 9000);
+	r = r == 0 ? fold_start(&o, &f) : r;
+	while (r == 0 && res == 1)
+		r = pl_loop_step(loop, true);
+	fold_free(f);
+	store_close(o.child);
+	store_close(o.parent);
+	return r < 0 ? r : res;
+}
+
+Test(ploop_no_memory, each_allocation_of_a_fold_may_fail, .timeout = 60)
+{
+	char dir[] = "/tmp/no-memory-XXXXXX", paths[2][64];
+	struct pl_image_ref refs[2];
+	struct pl_loop *loop;
+	bool clean = false;
+	cr_assert(ne(ptr, mkdtemp(dir), NULL));
+	cr_assert(eq(int, pl_loop_new(NULL, &loop), 0));
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(paths[i], sizeof(paths[i]), "%s/%zu", dir, i);
+		refs[i] = (struct pl_image_ref){.path = paths[i], .dir_fd = -1};
+	}
+	for (uint32_t n = 1; !clean; n++) {
+		make_pair(loop, refs);
+		int r = grow_and_fold(loop, refs, n);
+		clean = left > 0;
+		left = 0;
+		/* Without a buffer it waits for one. */
+		cr_expect(r == 0 || (r == -ENOMEM && pl_error()[0]), "allocation %u: %d %s", n, r, pl_error());
+		expect_pair_shows(loop, refs, 2);
+		cr_expect(eq(int, fold_images(&refs[1], &refs[0], PL_INTO_PARENT, 64, NULL), 0), "%s", pl_error());
+		expect_pair_shows(loop, refs, 1);
+	}
+	pl_loop_free(loop);
+	unlink(paths[0]);
+	unlink(paths[1]);
+	rmdir(dir);
 }
