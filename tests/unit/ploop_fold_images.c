@@ -201,6 +201,48 @@ Test(ploop_fold_images, holes_stay_holes)
 	expect_shows(PARENT, 1);
 }
 
+/* A disk as QEMU makes them, which ends inside a cluster. */
+#define ODD_SECTORS UINT64_C(18433)
+
+static void make_odd(const struct kind *k)
+{
+	uint64_t sectors = ODD_SECTORS;
+	char sector[SECTOR_BYTES];
+	cluster_sectors = k->cluster_sectors;
+	create(PARENT, k);
+	create(CHILD, k);
+	autofd int fd = open(paths[CHILD], O_RDWR);
+	cr_assert(eq(int, (int)pwrite(fd, &sectors, sizeof(sectors), 36), sizeof(sectors)));
+	if (refs[PARENT].format == PL_FORMAT_RAW)
+		cr_assert(zero(int, truncate(paths[PARENT], (off_t)(ODD_SECTORS * SECTOR_BYTES))));
+	struct pl_disk *d = open_disk(0, 2, 0);
+	memset(sector, 'z', sizeof(sector));
+	cr_assert(zero(int, pl_write(d, sector, sizeof(sector), (ODD_SECTORS - 1) * SECTOR_BYTES, 0)));
+	cr_assert(zero(int, pl_disk_close(d)));
+}
+
+Test(ploop_fold_images, raw_parent_ends_where_the_disk_does)
+{
+	struct stat st;
+	char sector[SECTOR_BYTES] = "";
+	make_odd(&(struct kind){2, 2048, MIB, PL_MODE_RAW, PL_INTO_PARENT});
+	cr_assert(zero(int, fold(PL_INTO_PARENT, NULL)), "%s", pl_error());
+	cr_assert(zero(int, stat(paths[PARENT], &st)));
+	cr_expect(eq(u64, (uint64_t)st.st_size, ODD_SECTORS * SECTOR_BYTES));
+	autofd int fd = open(paths[PARENT], O_RDONLY);
+	off_t last = (off_t)((ODD_SECTORS - 1) * SECTOR_BYTES);
+	cr_assert(eq(int, (int)pread(fd, sector, sizeof(sector), last), sizeof(sector)));
+	cr_expect(eq(int, sector[0], 'z'));
+}
+
+Test(ploop_fold_images, parent_cannot_grow_to_a_size_inside_a_cluster)
+{
+	make_odd(&(struct kind){2, 2048, MIB, PL_MODE_EXPANDED, PL_INTO_PARENT});
+	cr_expect(eq(int, fold(PL_INTO_PARENT, NULL), -EINVAL));
+	cr_expect(ne(ptr, strstr(pl_error(), "multiple"), NULL), "%s", pl_error());
+	cr_expect(zero(int, fold(PL_INTO_CHILD, NULL)), "%s", pl_error());
+}
+
 /* ---- who may */
 
 static void expect_refused(enum pl_merge_into into, int res, const char *word)
