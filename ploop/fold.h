@@ -48,7 +48,8 @@ struct fclu fold_place(const struct fold *f, struct gclu g);
 
 /* The same for a stopped disk, waiting: opens the files, takes the locks of both (the writer's), settles what crashed
  * servers left in them, grows the parent if it must (ploop-format: offline grow), folds, closes. The extension (change
- * bitmap) of the child goes to the destination. -EMLINK: another bundle shares the destination. */
+ * bitmap) of the child goes to the destination. -EMLINK: another bundle shares the destination; a source may be shared,
+ * and be read by others meanwhile. */
 int fold_images(const struct pl_image_ref *child, const struct pl_image_ref *parent, enum pl_merge_into into,
 		uint32_t cluster_sectors, const struct pl_progress *progress);
 

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "ploop/fold_job.h"
 #include "ploop/grow.h"
+#include "ploop/image_fd.h"
 #include "ploop/lock.h"
 #include "ploop/settle.h"
 
@@ -40,16 +41,23 @@ static int refuse_shared(const struct store *store)
 	return 0;
 }
 
-/* Both for writing: nobody else may have them, and the writer's lock wants it. */
-static int open_locked(struct pl_loop *loop, const struct pl_image_ref *ref, struct store **out)
+/* The writer's lock of both, so that nobody else has them. Of a source that other bundles share, or that is sealed for
+ * them, the reader's: they go on with it. */
+static int open_locked(struct pl_loop *loop, const struct pl_image_ref *ref, bool is_source, struct store **out)
 {
+	struct stat st = {0};
 	int r = settle_image(ref);
+	if (r >= 0)
+		r = image_look(ref, &st);
 	if (r < 0)
 		return r;
-	r = store_file_open(loop, ref, false, out);
+	bool reads = is_source && (st.st_nlink > 1 || (st.st_mode & 0222) == 0);
+	r = store_file_open(loop, ref, reads, out);
 	if (r == 0)
-		r = lock_image((*out)->fd, LOCK_WRITER, LOCK_WAIT_MS, ref->path);
-	return r < 0 ? r : store_file_measure(*out); /* D10 */
+		r = lock_image((*out)->fd, reads ? LOCK_READER : LOCK_WRITER, LOCK_WAIT_MS, ref->path);
+	if (r == 0)
+		r = store_file_measure(*out); /* D10 */
+	return r < 0 || is_source ? r : refuse_shared(*out);
 }
 
 /* ---- the fold */
@@ -113,12 +121,11 @@ static int fold_opened(struct pair *p)
 static int fold_on(struct pl_loop *loop, const struct pl_image_ref *child, const struct pl_image_ref *parent,
 		   struct pair *p)
 {
+	bool up = p->o.into == PL_INTO_PARENT;
 	p->o.loop = loop;
-	int r = open_locked(loop, child, &p->o.child);
+	int r = open_locked(loop, child, up, &p->o.child);
 	if (r == 0)
-		r = open_locked(loop, parent, &p->o.parent);
-	if (r == 0)
-		r = refuse_shared(p->o.into == PL_INTO_PARENT ? p->o.parent : p->o.child);
+		r = open_locked(loop, parent, !up, &p->o.parent);
 	if (r == 0)
 		r = fold_opened(p);
 	close_locked(p->o.child);

@@ -271,7 +271,10 @@ Test(ploop_fold_images, destination_that_bundles_share_is_refused)
 	make(&plain);
 	cr_assert(zero(int, link(paths[PARENT], other)));
 	expect_refused(PL_INTO_PARENT, -EMLINK, "parent has 2 names");
+	cr_assert(zero(int, chmod(other, 0400))); /* as a template is */
+	struct pl_disk *others = open_disk(0, 1, PL_OPEN_READONLY);
 	cr_expect(zero(int, fold(PL_INTO_CHILD, NULL)), "it may be the source: %s", pl_error());
+	cr_assert(zero(int, pl_disk_close(others)));
 	unlink(other);
 	expect_shows(CHILD, 1);
 }
