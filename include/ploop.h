@@ -398,7 +398,7 @@ struct pl_switch_options {
 	size_t size;
 	uint32_t wait_ms;       /* how long requests in flight may take; default 5000 */
 	bool keep_bitmap_below; /* the old top keeps a copy of the change bitmap; else only the new one has it */
-	const char *cbt_uuid;   /* 36 characters: the old top keeps the bitmap, an empty one of this name begins; else NULL */
+	const char *cbt_uuid;   /* 36 characters: the old top keeps its bitmap, an empty one of this id begins */
 };
 /* From some moment on, which lies between two requests, writes go to the pushed image. @change is done when the old top
  * is sealed: durable and closed. -EAGAIN: requests in flight did not end in time, nothing changed, the image is still
@@ -416,7 +416,7 @@ PL_API void pl_disk_change_cancel(struct pl_disk *disk);
 
 /* ------------------------------------------------------------------ snapshots --------------------------------- */
 
-/* Operations on the bundle: descriptor and images together, crash-safe (their tables: snapshot/README.md). Each locks the
+/* Operations on the bundle: descriptor and images together, crash-safe (tables: snapshot/README.md). Each locks the
  * bundle, reads its descriptor again, finishes or undoes what an interrupted operation left, and does its work. What
  * points into the bundle (pl_bundle_chain) is void afterwards.
  *

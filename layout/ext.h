@@ -76,6 +76,8 @@ struct lay_bitmap {
 #define LAY_L1_ZEROS 0u
 #define LAY_L1_ONES  1u
 
+/* "01234567-89ab-…", 36 characters in any case. */
+bool lay_bitmap_parse_id(const char *text, uint8_t id[LAY_BITMAP_ID_BYTES]);
 uint64_t lay_bitmap_bytes(uint64_t size_sectors, uint32_t granularity_sectors);
 /* Entries of a full L1. */
 uint64_t lay_bitmap_l1_entries(uint64_t size_sectors, uint32_t granularity_sectors, uint32_t cluster_bytes);

@@ -9,6 +9,29 @@
 enum data_offset { AT_SIZE = 0, AT_ID = 8, AT_GRANULARITY = 24, AT_L1_ENTRIES = 28, AT_L1 = 32 };
 #define L1_ENTRY_BYTES 8u
 
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool lay_bitmap_parse_id(const char *text, uint8_t id[LAY_BITMAP_ID_BYTES])
+{
+	for (uint32_t i = 0; i < LAY_BITMAP_ID_BYTES; i++) {
+		bool dash = i == 4 || i == 6 || i == 8 || i == 10;
+		if (dash && *text++ != '-')
+			return false;
+		int high = hex_digit(text[0]), low = high < 0 ? -1 : hex_digit(text[1]);
+		if (low < 0)
+			return false;
+		id[i] = (uint8_t)(high << 4 | low);
+		text += 2;
+	}
+	return *text == '\0';
+}
+
 uint64_t lay_bitmap_bytes(uint64_t size_sectors, uint32_t granularity_sectors)
 {
 	return div_up(div_up(size_sectors, granularity_sectors), 8);

@@ -18,6 +18,7 @@
 #include "ploop/chain.h"
 #include "ploop/disk_open.h"
 #include "ploop/disk_survive.h"
+#include "ploop/settle.h"
 
 static void park_timer_fired(struct pl_timer *timer)
 {
@@ -140,18 +141,48 @@ static int open_loaded(struct pl_disk *d)
 	return r;
 }
 
+/* Images below the top that were not closed, by their place in the chain. */
+struct unsettled {
+	bool at[PL_MAX_CHAIN];
+	bool any;
+};
+
+static void find_unsettled(const struct pl_disk *d, struct unsettled *out)
+{
+	for (uint32_t i = 0; !d->peek && i + 1 < d->depth; i++) {
+		const struct image *img = chain_at(d, i);
+		out->at[i] = img->format == PL_FORMAT_PLOOP && img->header.in_use == LAY_IN_USE;
+		out->any = out->any || out->at[i];
+	}
+}
+
+/* @unsettled: look for such images first, and open only without; NULL: they are taken as they are. */
 static int open_once(struct pl_loop *loop, const struct pl_chain_spec *chain, const struct pl_open_options *options,
-		     struct pl_disk **out)
+		     struct unsettled *unsettled, struct pl_disk **out)
 {
 	__attribute__((cleanup(disk_autop))) struct pl_disk *d = new_disk(loop, options);
 	if (!d)
 		return pl_fail(-ENOMEM, "no memory to open a disk");
 	int r = chain_open(d, chain, options);
+	if (r == 0 && unsettled)
+		find_unsettled(d, unsettled);
+	if (r == 0 && unsettled && unsettled->any)
+		return -EAGAIN;
 	if (r == 0)
 		r = open_loaded(d);
 	if (r < 0)
 		return r;
 	*out = mem_steal(&d);
+	return 0;
+}
+
+static int settle_all(const struct pl_chain_spec *chain, const struct unsettled *unsettled)
+{
+	for (size_t i = 0; i < chain->count; i++) {
+		int r = unsettled->at[i] ? settle_below(&chain->images[i]) : 0;
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 
@@ -164,10 +195,15 @@ int pl_disk_open(struct pl_loop *loop, const struct pl_chain_spec *chain, const 
 	options = options ? options : &defaults;
 	if ((options->flags & (PL_OPEN_PEEK | PL_OPEN_READONLY)) == PL_OPEN_PEEK)
 		return pl_fail(-EINVAL, "a disk is opened without locks for reading only");
-	int r = open_once(loop, chain, options, out);
+	struct unsettled unsettled = {0};
+	int r = open_once(loop, chain, options, &unsettled, out);
+	if (r == -EAGAIN && unsettled.any)
+		r = settle_all(chain, &unsettled);
+	if (r == 0 && unsettled.any)
+		r = open_once(loop, chain, options, NULL, out);
 	/* The file may have grown between its length and its BAT. */
 	for (int i = 1; r == -EUCLEAN && (options->flags & PL_OPEN_PEEK) && i < PEEK_TRIES; i++)
-		r = open_once(loop, chain, options, out);
+		r = open_once(loop, chain, options, NULL, out);
 	return r;
 }
 

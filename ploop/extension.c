@@ -145,6 +145,27 @@ int extension_fresh(const struct pl_disk *d, const uint8_t id[16], struct extens
 	return 0;
 }
 
+static bool copy_bytes(uint8_t **out, const uint8_t *from, uint64_t bytes)
+{
+	if (!from)
+		return true;
+	*out = aligned_alloc(4096, round_up_pow2(bytes, 4096));
+	if (*out)
+		memcpy(*out, from, bytes);
+	return *out != NULL;
+}
+
+struct extension *extension_copy(const struct pl_disk *d, const struct extension *e)
+{
+	__attribute__((cleanup(free_extension))) struct extension *c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	*c = (struct extension){.bitmap = e->bitmap, .bits_bytes = e->bits_bytes, .clusters = e->clusters};
+	if (!copy_bytes(&c->bits, e->bits, e->bits_bytes) || !copy_bytes(&c->carried, e->carried, d->cluster_bytes))
+		return NULL;
+	return mem_steal(&c);
+}
+
 /* ---- store */
 
 /* A cluster that is one byte all over, or 2. */

@@ -12,18 +12,20 @@ struct pl_disk;
 struct writer;
 struct extension;
 
-/* Read the extension of @w's image, if it has a valid one, into w->extension (NULL: none). A damaged one is dropped with
- * a log line. -EOPNOTSUPP: it holds a feature that forbids writing for those who do not know it. */
+/* Read the extension of @w's image, if it has a valid one, into w->extension (NULL: none). A damaged one is dropped
+ * with a log line. -EOPNOTSUPP: it holds a feature that forbids writing for those who do not know it. */
 int extension_load(struct writer *w);
 
 /* One that tracks changes from now on, under @id. */
 int extension_fresh(const struct pl_disk *d, const uint8_t id[16], struct extension **out);
+/* The same once more; NULL: no memory. */
+struct extension *extension_copy(const struct pl_disk *d, const struct extension *e);
 
 /* [offset, offset + length) is about to change. */
 void extension_mark(struct extension *e, uint64_t offset_bytes, uint64_t length_bytes);
 
-/* w->extension as it shall lie in the file, behind the last used cluster. The caller frees @data; once it is written and
- * durable, the header may point to ext_sectors. */
+/* w->extension as it shall lie in the file, behind the last used cluster. The caller frees @data; once it is written
+ * and durable, the header may point to ext_sectors. */
 struct extension_bytes {
 	uint8_t *data;
 	uint64_t length_bytes, offset_bytes;

@@ -52,6 +52,7 @@ int merge_open_for_writing(struct image *img, struct store **out)
 	}
 	if (r < 0) {
 		store_close(*out);
+		*out = NULL;
 		lock_image(now->fd, LOCK_READER, 0, img->path);
 	}
 	return r;
@@ -73,6 +74,8 @@ static int begin(struct pl_disk *d, uint32_t child, enum pl_merge_into into)
 {
 	if (d->readonly)
 		return pl_fail(-EROFS, "%s: the disk is open for reading only", d->top->path);
+	if (d->failed)
+		return pl_fail(-EIO, "%s: a sync failed, the chain changes no more", d->top->path);
 	if (d->pushed)
 		return pl_fail(-EBUSY, "%s: a new top is about to be switched to", d->top->path);
 	if (child == 0 || child >= d->depth)

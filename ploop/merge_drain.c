@@ -1,13 +1,13 @@
 /* Merging the live top into the image below, which becomes the one that is written.
  *
- * In a chain [… P, C] what C has wins. So the guest may write into P wherever C has nothing, and the descriptor may go on
- * naming C as the top: new clusters are P's from now on, and those of C move down one by one:
+ * In a chain [… P, C] what C has wins. So the guest may write into P wherever C has nothing, and the descriptor may go
+ * on naming C as the top: new clusters are P's from now on, and those of C move down one by one:
  *
  *   gate -> slots in both tables -> copied to P -> a round of P: data and entry durable
  *        -> published: the map names P, and C's entry is cleared (its table now, its BAT in its next round)
  *
- * Until it is published the guest's writes to the cluster wait; reads do not. When C has nothing left it is sealed empty
- * and leaves the chain; P goes on as the top.
+ * Until it is published the guest's writes to the cluster wait; reads do not. When C has nothing left it is sealed
+ * empty and leaves the chain; P goes on as the top.
  *
  *   crash after…                     leaves                                            the next open of [… P, C]
  *   P is marked in use               P in use, with its table                          settles P, then C is the top
@@ -195,7 +195,7 @@ static void exchange_extension(struct writer *a, struct writer *b)
 static void seal_top(struct merge *m, struct quiesce *q)
 {
 	struct pl_disk *d = m->disk;
-	int r = seal_begin(d->leaving, false, drained);
+	int r = seal_begin(d->leaving, drained);
 	if (r < 0) {
 		fail_seal(m, q, r);
 		return;
@@ -218,7 +218,7 @@ static void go_back(struct merge *m, struct quiesce *q)
 	d->writer = top;
 	exchange_extension(d->leaving, top);
 	map_lower(&d->map, d->leaving->image->level);
-	int r = seal_begin(d->leaving, false, gone_back);
+	int r = seal_begin(d->leaving, gone_back);
 	if (r < 0)
 		fail_seal(m, q, r);
 	else
@@ -322,7 +322,7 @@ static int prepare_ploop(struct merge *m, struct image *img)
 	if (r < 0)
 		return r;
 	if (b.clusters != d->map.clusters)
-		r = pl_fail(-ENOTSUP, "%s has %u clusters, the disk %u: it must grow first, or be merged into its child",
+		r = pl_fail(-ENOTSUP, "%s has %u clusters, the disk %u: merge it into its child instead",
 			    img->path, b.clusters, d->map.clusters);
 	if (r == 0)
 		r = bat_file_begin_changes(&b);

@@ -4,8 +4,8 @@
  *                                                   |
  *                                                   +-- not in time: released, ready() gets -EAGAIN
  *
- * Flushes that wait for a round are not waited for: they go on waiting, for the rounds after. So a hold takes as long as
- * the slowest read or write in flight, and no sync. */
+ * Flushes that wait for a round are not waited for: they go on waiting, for the rounds after. So a hold takes as
+ * long as the slowest read or write in flight, and no sync. */
 #ifndef PLOOP_QUIESCE_H
 #define PLOOP_QUIESCE_H
 
@@ -13,7 +13,7 @@
 
 struct quiesce {
 	struct pl_disk *disk;
-	void (*ready)(struct quiesce *q, int res); /* 0: nothing is in flight, and it shall be brief; -EAGAIN: not in time */
+	void (*ready)(struct quiesce *q, int res); /* 0: nothing is in flight; -EAGAIN: not in time */
 	struct pl_timer timer;
 	uint64_t held_at_ns;
 	uint64_t pause_ns; /* after quiesce_end(): how long requests were held */

@@ -12,10 +12,10 @@ struct seal {
 	struct writer *w;
 	void (*done)(struct pl_disk *d, int res);
 	void (*then)(struct seal *s); /* after @io */
-	uint8_t *header_page;         /* as it shall be at the end; NULL: a raw image */
-	struct lay_header header;     /* in it */
-	struct extension_bytes extension; /* data NULL: none is left behind */
-	uint64_t end_bytes;           /* of the clusters in use */
+	int res;
+	uint8_t *header_page;             /* as it shall be at the end; NULL: a raw image */
+	struct lay_header header;         /* in it */
+	struct extension_bytes extension; /* data NULL: it has none */
 };
 
 static void seal_free(struct seal *s)
@@ -29,11 +29,26 @@ static void seal_free(struct seal *s)
 DEFINE_AUTO(struct seal *, seal, seal_free, NULL)
 #define autoseal __attribute__((cleanup(seal_autop)))
 
+static void end(struct seal *s, int res);
+
+/* Until the operation that watches the holder has been cancelled. */
+static void end_later(struct pl_io *io)
+{
+	struct seal *s = container_of(io, struct seal, io);
+	end(s, s->res);
+}
+
 static void end(struct seal *s, int res)
 {
 	struct writer *w = s->w;
 	struct pl_disk *d = w->disk;
 	void (*done)(struct pl_disk *, int) = s->done;
+	if (w->life_armed) {
+		s->res = res;
+		s->io.done = end_later;
+		pl_loop_complete(d->loop, &s->io, 0);
+		return;
+	}
 	if (res < 0)
 		d->failed = true;
 	else if (s->header_page)
@@ -104,76 +119,64 @@ static void write_header(struct seal *s)
 	write_out(s, s->header_page, HEADER_PAGE_BYTES, 0, sync_header);
 }
 
-static void sync_extension(struct seal *s)
+/* What was cut or written before must not come after "closed". */
+static void sync_before_header(struct seal *s)
+{
+	sync_out(s, write_header);
+}
+
+static void extension_written(struct seal *s)
 {
 	struct store *store = s->w->image->store;
 	store->size_bytes = MAX(store->size_bytes, s->extension.offset_bytes + s->extension.length_bytes);
-	sync_out(s, write_header);
+	sync_before_header(s);
 }
 
 static void cut_file(const struct seal *s)
 {
-	struct store *store = s->w->image->store;
-	if (!s->w->disk->keep_space && s->end_bytes < store->size_bytes && store->ops->set_size(store, s->end_bytes) < 0)
+	const struct writer *w = s->w;
+	struct store *store = w->image->store;
+	uint64_t end_bytes = file_offset(w->disk, (struct fclu){alloc_end(&w->alloc)}, 0);
+	if (!w->disk->keep_space && end_bytes < store->size_bytes && store->ops->set_size(store, end_bytes) < 0)
 		pl_log(PL_LOG_WARN, "seal", "%s; it keeps unused space", pl_error());
-}
-
-static void after_round(struct seal *s)
-{
-	const struct extension_bytes *e = &s->extension;
-	if (!s->header_page) {
-		end(s, 0);
-		return;
-	}
-	cut_file(s);
-	if (e->data)
-		write_out(s, e->data, e->length_bytes, e->offset_bytes, sync_extension);
-	else
-		write_header(s);
 }
 
 void seal_round_done(struct writer *w, int res)
 {
 	struct seal *s = w->disk->seal;
-	if (res < 0)
+	if (res < 0 || !s->header_page) {
 		end(s, res);
+		return;
+	}
+	cut_file(s);
+	if (w->extension && extension_build(w, &s->extension) < 0)
+		pl_log(PL_LOG_WARN, "seal", "%s; change tracking ends in it", pl_error());
+	s->header = writer_header(w, s->extension.data ? LAY_CLOSED_V21 : LAY_CLOSED_V20, s->extension.ext_sectors);
+	lay_header_encode(&s->header, s->header_page);
+	if (s->extension.data)
+		write_out(s, s->extension.data, s->extension.length_bytes, s->extension.offset_bytes,
+			  extension_written);
 	else
-		after_round(s);
+		sync_before_header(s);
 }
 
 /* ---- begin */
 
-/* What the header page shall hold. Its entries are those of now: later ones are the next top's. */
-static int plan(struct seal *s, bool keep_extension)
+int seal_begin(struct writer *w, void (*done)(struct pl_disk *d, int res))
 {
-	struct writer *w = s->w;
-	if (w->image->format == PL_FORMAT_RAW)
-		return 0;
-	s->end_bytes = file_offset(w->disk, (struct fclu){alloc_end(&w->alloc)}, 0);
-	if (keep_extension && w->extension) {
-		int r = extension_build(w, &s->extension);
-		if (r < 0)
-			return r;
-	}
-	s->header_page = aligned_alloc(HEADER_PAGE_BYTES, HEADER_PAGE_BYTES);
-	if (!s->header_page)
-		return pl_fail(-ENOMEM, "%s: no memory to seal it", w->image->path);
-	s->header = writer_header(w, s->extension.data ? LAY_CLOSED_V21 : LAY_CLOSED_V20, s->extension.ext_sectors);
-	commit_build_page(w, 0, s->header_page);
-	lay_header_encode(&s->header, s->header_page);
-	return 0;
-}
-
-int seal_begin(struct writer *w, bool keep_extension, void (*done)(struct pl_disk *d, int res))
-{
+	if (w->disk->failed)
+		return pl_fail(-EIO, "%s: a sync failed, it cannot be sealed", w->image->path);
 	autoseal struct seal *s = calloc(1, sizeof(*s));
-	if (!s)
+	bool raw = w->image->format == PL_FORMAT_RAW;
+	if (s && !raw)
+		s->header_page = aligned_alloc(HEADER_PAGE_BYTES, HEADER_PAGE_BYTES);
+	if (!s || (!raw && !s->header_page))
 		return pl_fail(-ENOMEM, "%s: no memory to seal it", w->image->path);
 	s->w = w;
 	s->done = done;
-	int r = plan(s, keep_extension);
-	if (r < 0)
-		return r;
+	if (!raw)
+		commit_build_page(w, 0, s->header_page); /* with the entries of now: later ones are the next top's */
+	writer_stop_watching(w);
 	w->sealing = true;
 	w->image->writer = NULL;
 	w->disk->seal = seal_steal(&s);

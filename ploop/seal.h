@@ -1,7 +1,7 @@
 /* Sealing: the top of until now becomes an image that is only read, while requests go to the next one.
  *
  *   switch: the last round of the old top is cut, its closed header built
- *        -> round ends: data and entries are durable -> file cut, [extension written, synced]
+ *        -> round ends: data and entries are durable -> file cut, [extension written], synced
  *        -> header written, synced: closed, plain stock format -> holder sent away, lock lowered to a reader's
  *
  *   crash after…      leaves                                           the next open
@@ -15,9 +15,9 @@
 
 #include "ploop/disk.h"
 
-/* w = d->leaving. Nothing is in flight. @keep_extension: it stays in the image as well. @done gets 0, or what the disk
- * has failed with; d->leaving is gone then. -ENOMEM: nothing happened. */
-int seal_begin(struct writer *w, bool keep_extension, void (*done)(struct pl_disk *d, int res));
+/* w = d->leaving; w->extension stays in the image. Nothing is in flight. @done gets 0, or what the disk has failed
+ * with; d->leaving is gone then. -ENOMEM, -EIO (the disk has failed already): nothing happened. */
+int seal_begin(struct writer *w, void (*done)(struct pl_disk *d, int res));
 
 /* Its last round has ended. */
 void seal_round_done(struct writer *w, int res);

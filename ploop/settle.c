@@ -21,21 +21,28 @@ static bool has_left_changes(struct pl_loop *loop, const struct pl_image_ref *re
 	return left;
 }
 
-static int settle_on(struct pl_loop *loop, const struct pl_image_ref *ref)
+/* Opening takes over, closing makes durable. */
+static int open_and_close(struct pl_loop *loop, const struct pl_image_ref *ref)
 {
 	struct pl_chain_spec chain = lone_image(ref);
 	struct pl_open_options own = {.size = sizeof(own), .lock_wait_ms = 500};
 	struct pl_disk *d;
-	if (!has_left_changes(loop, ref))
-		return 0;
 	int r = pl_disk_open(loop, &chain, &own, &d);
-	if (r < 0)
-		return r == -EBUSY ? 0 : r;
-	r = pl_disk_close(d);
+	return r < 0 ? r : pl_disk_close(d);
+}
+
+static int settle_on(struct pl_loop *loop, const struct pl_image_ref *ref, bool close_anyway)
+{
+	bool left = has_left_changes(loop, ref);
+	if (!left && !close_anyway)
+		return 0;
+	int r = open_and_close(loop, ref);
+	if (!left || r == -EBUSY)
+		return 0;
 	return r < 0 ? r : 1;
 }
 
-int settle_image(const struct pl_image_ref *ref)
+static int settle(const struct pl_image_ref *ref, bool close_anyway)
 {
 	struct pl_loop_options options = {.size = sizeof(options), .backend = PL_BACKEND_PLAIN};
 	struct pl_loop *loop;
@@ -44,7 +51,17 @@ int settle_image(const struct pl_image_ref *ref)
 	int r = pl_loop_new(&options, &loop);
 	if (r < 0)
 		return r;
-	r = settle_on(loop, ref);
+	r = settle_on(loop, ref, close_anyway);
 	pl_loop_free(loop);
 	return r;
+}
+
+int settle_image(const struct pl_image_ref *ref)
+{
+	return settle(ref, false);
+}
+
+int settle_below(const struct pl_image_ref *ref)
+{
+	return settle(ref, true);
 }

@@ -116,6 +116,22 @@ int store_file_measure(struct store *store)
 	return 0;
 }
 
+/* D5: what other bundles share, and what was made a template, is not written. */
+static int may_write(int fd, const char *path)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return pl_fail(-errno, "%s: cannot stat: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	if (st.st_nlink > 1)
+		return pl_fail(-EMLINK, "%s has %lu names: other bundles share it, so it is not written", path,
+			       (unsigned long)st.st_nlink);
+	if ((st.st_mode & 0222) == 0)
+		return pl_fail(-EROFS, "%s has no write permission: it is sealed, to be cloned and not written", path);
+	return 0;
+}
+
 int store_file_open(struct pl_loop *loop, const struct pl_image_ref *ref, bool readonly, struct store **out)
 {
 	bool direct;
@@ -123,11 +139,14 @@ int store_file_open(struct pl_loop *loop, const struct pl_image_ref *ref, bool r
 	if (fd < 0)
 		return fd;
 
+	int r = readonly ? 0 : may_write(fd, ref->path);
+	if (r < 0)
+		return r;
 	autofree struct store_file *f = calloc(1, sizeof(*f));
 	if (!f)
 		return pl_fail(-ENOMEM, "%s: no memory to open it", ref->path);
 	f->store = (struct store){.ops = &file_ops, .loop = loop, .path = ref->path, .fd = fd};
-	int r = read_limits(&f->store, direct);
+	r = read_limits(&f->store, direct);
 	if (r < 0)
 		return r;
 	f->fixed_fd = loop->ops->register_fd(loop, fd);

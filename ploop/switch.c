@@ -2,11 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uuid/uuid.h>
 
 #include "base/byteorder.h"
 #include "base/cleanup.h"
-#include "layout/bat.h"
+#include "layout/ext.h"
+#include "ploop/bat_file.h"
 #include "ploop/chain.h"
 #include "ploop/change.h"
 #include "ploop/disk_survive.h"
@@ -14,6 +14,7 @@
 #include "ploop/seal.h"
 
 #define SWITCH_WAIT_MS 5000u
+#define SPARE_CLUSTERS 1024u /* that the file may have besides the disk's */
 
 struct pushed {
 	struct writer *w;
@@ -38,31 +39,44 @@ static int judge(const struct pl_disk *d, const struct image *img)
 	if (!on_raw && h->version != top->version)
 		return pl_fail(-EINVAL, "%s has format version %u, the top of the chain %u", img->path, h->version,
 			       top->version);
-	if (img->store->size_bytes > (uint64_t)h->first_block_sectors * SECTOR_BYTES)
-		return pl_fail(-EUCLEAN, "%s is not empty: it has %llu bytes, its header ends at %llu", img->path,
-			       (unsigned long long)img->store->size_bytes,
-			       (unsigned long long)h->first_block_sectors * SECTOR_BYTES);
 	return 0;
 }
 
-/* No entry may be set: a file that ends with its header has no cluster to point to. */
+static int load_empty(struct image *img, struct alloc *alloc)
+{
+	struct bat_file b;
+	int r = bat_file_load(&b, img->store, SPARE_CLUSTERS);
+	if (r == 0 && b.alloc.used_count > 0)
+		r = pl_fail(-EUCLEAN, "%s is not empty: its BAT has %u entries", img->path, b.alloc.used_count);
+	else if (r == 0)
+		r = bat_file_begin_changes(&b);
+	if (r == 0) {
+		*alloc = b.alloc;
+		b.alloc = (struct alloc){0};
+	}
+	bat_file_fini(&b);
+	return r;
+}
+
 static int prepare(struct pl_disk *d, struct image *img)
 {
+	struct alloc alloc = {0};
 	img->format = PL_FORMAT_PLOOP;
 	int r = image_read_header(img);
 	if (r == 0)
 		r = judge(d, img);
+	if (r == 0)
+		r = load_empty(img, &alloc);
 	if (r < 0)
 		return r;
 	autofree struct pushed *p = calloc(1, sizeof(*p));
 	struct writer *w = p ? writer_new(d, img) : NULL;
-	if (!w)
+	if (!w) {
+		alloc_fini(&alloc);
 		return pl_fail(-ENOMEM, "%s: no memory to open it", img->path);
-	r = writer_init_alloc(w);
-	if (r == 0) {
-		alloc_start(&w->alloc, (uint32_t)lay_file_clusters(&img->header, img->store->size_bytes));
-		r = writer_start(w, d->holder_program);
 	}
+	w->alloc = alloc;
+	r = writer_start(w, d->holder_program);
 	if (r == 0)
 		r = writer_mark(w, LAY_IN_USE, 0);
 	if (r < 0) {
@@ -78,6 +92,8 @@ static int may_push(struct pl_disk *d, const char *path, struct image **img)
 {
 	if (d->readonly)
 		return pl_fail(-EROFS, "%s: the disk is open for reading only", path);
+	if (d->failed)
+		return pl_fail(-EIO, "%s: a sync failed, the chain changes no more", d->top->path);
 	if (d->pushed || d->change)
 		return pl_fail(-EBUSY, "%s: another change of the chain is under way", path);
 	*img = d->depth < PL_MAX_CHAIN ? chain_free_level(d) : NULL;
@@ -146,32 +162,39 @@ static void sealed(struct pl_disk *d, int res)
 	change_done(d, res);
 }
 
-static void move_extension(struct pl_disk *d, struct writer *to)
+/* The bitmap goes on in the new top. What stays in the old one is sealed with it. */
+static int pass_extension(struct pl_disk *d)
 {
-	struct writer *from = d->writer;
-	struct extension *fresh = d->pushed->fresh;
-	d->pushed->fresh = NULL;
-	if (!fresh) {
+	struct pushed *p = d->pushed;
+	struct writer *from = d->writer, *to = p->w;
+	if (p->fresh) {
+		to->extension = p->fresh;
+		p->fresh = NULL;
+	} else if (from->extension && p->keep_bitmap_below) {
+		to->extension = extension_copy(d, from->extension);
+		if (!to->extension)
+			return pl_fail(-ENOMEM, "%s: no memory for its dirty bitmap", to->image->path);
+	} else {
 		to->extension = from->extension;
 		from->extension = NULL;
-	} else {
-		to->extension = fresh;
 	}
+	return 0;
 }
 
 /* Nothing is in flight. */
 static int switch_now(struct pl_disk *d)
 {
-	struct pushed *p = d->pushed;
-	struct writer *old = d->writer, *w = p->w;
+	struct writer *old = d->writer, *w = d->pushed->w;
+	int r = pass_extension(d);
+	if (r < 0)
+		return r;
 	d->leaving = old;
-	int r = seal_begin(old, p->keep_bitmap_below, sealed);
+	r = seal_begin(old, sealed);
 	if (r < 0) {
 		d->leaving = NULL;
 		return r;
 	}
 	map_lower(&d->map, old->image->level);
-	move_extension(d, w);
 	chain_append(d, w->image);
 	chain_obey_limits(d, w->image->store);
 	d->writer = w;
@@ -206,9 +229,10 @@ static int take_options(struct pl_disk *d, const struct pl_switch_options *given
 	d->pushed->keep_bitmap_below = o->keep_bitmap_below || o->cbt_uuid;
 	if (!o->cbt_uuid || d->pushed->fresh)
 		return 0;
-	uuid_t id;
-	if (uuid_parse(o->cbt_uuid, id) != 0)
-		return pl_fail(-EINVAL, "the id of change tracking, %.40s, is not a UUID of 36 characters", o->cbt_uuid);
+	uint8_t id[LAY_BITMAP_ID_BYTES];
+	if (!lay_bitmap_parse_id(o->cbt_uuid, id))
+		return pl_fail(-EINVAL, "the id of change tracking, %.40s, is not a UUID of 36 characters",
+			       o->cbt_uuid);
 	return extension_fresh(d, id, &d->pushed->fresh);
 }
 
