@@ -11,12 +11,8 @@ int snap_remove_leaf(struct snap_op *op, const struct lay_guid *leaf)
 	const struct pl_image_ref *image = snap_image(op, snap_node(op, leaf));
 	autodesc struct lay_desc d = {0};
 	autofd int lock = -1;
-	int r = snap_check_own(image);
-	if (!r)
-		r = snap_lock_image(image, &lock);
-	else if (r == -EMLINK || r == -EROFS || r == -ENOENT)
-		r = 0; /* only the name of a file goes that others read, or that is gone already */
-	if (!r)
+	int r = snap_lock_own(image, &lock);
+	if (!r || r == -ENOENT) /* what is gone already can go */
 		r = snap_edit(op, &d);
 	if (r)
 		return r;

@@ -97,9 +97,7 @@ static int choose(const struct snap_op *op, struct pair *p)
 static int check_unused(const struct snap_op *op, const struct pair *p)
 {
 	int r = p->place < 0 ? snap_check_unused(image_of(op, &p->child)) : 0;
-	if (!r && p->place < 0 && p->into == PL_INTO_PARENT)
-		r = snap_check_unused(image_of(op, &p->parent));
-	return r;
+	return !r && p->place < 0 ? snap_check_unused(image_of(op, &p->parent)) : r;
 }
 
 /* ---- the steps */

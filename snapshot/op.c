@@ -217,8 +217,16 @@ int snap_lock_image(const struct pl_image_ref *image, int *fd)
 	return r;
 }
 
+int snap_lock_own(const struct pl_image_ref *image, int *fd)
+{
+	int r = snap_check_own(image);
+	if (r == -EMLINK || r == -EROFS)
+		return 0;
+	return r ? r : snap_lock_image(image, fd);
+}
+
 int snap_check_unused(const struct pl_image_ref *image)
 {
 	autofd int fd = -1;
-	return snap_lock_image(image, &fd);
+	return snap_lock_own(image, &fd);
 }

@@ -94,7 +94,9 @@ int snap_check_own(const struct pl_image_ref *image);
 /* Keep everybody else from the image until *@fd is closed, or find out that somebody has it: -EBUSY. What a dead server
  * left is brought in first. */
 int snap_lock_image(const struct pl_image_ref *image, int *fd);
-/* Lock it and let go again. */
+/* The same, but what other bundles share, or what is sealed, is left unlocked: they only read it, and so shall we. */
+int snap_lock_own(const struct pl_image_ref *image, int *fd);
+/* And let go again: fold_images() takes the locks itself. */
 int snap_check_unused(const struct pl_image_ref *image);
 
 /* ---- parts of operations */

@@ -145,23 +145,6 @@ static int agree(struct snap_op *op)
 
 /* ---- a stopped disk */
 
-static int open_and_close(const struct pl_image_ref *image)
-{
-	struct pl_loop_options loop_options = {.size = sizeof(loop_options)};
-	struct pl_open_options how = {.size = sizeof(how)}; /* waits for the last owner to be gone altogether (D10) */
-	struct pl_chain_spec alone = {.size = sizeof(alone), .images = image, .count = 1};
-	struct pl_loop *loop;
-	struct pl_disk *disk;
-	int r = pl_loop_new(&loop_options, &loop);
-	if (r)
-		return r;
-	r = pl_disk_open(loop, &alone, &how, &disk);
-	if (!r)
-		r = pl_disk_close(disk);
-	pl_loop_free(loop);
-	return r;
-}
-
 /* The descriptor names a new top already, and the old one was not sealed: what was written to it last may still be in
  * the memory that outlives servers (D2). */
 static int seal_below_top(struct snap_op *op)
@@ -173,12 +156,10 @@ static int seal_below_top(struct snap_op *op)
 	const struct pl_image_ref *below = snap_image(op, snap_node(op, &top->parent));
 	if (below->format != PL_FORMAT_PLOOP || pl_image_info(below, &info) || info.in_use != LAY_IN_USE)
 		return 0;
-	int r = open_and_close(below);
-	if (r == -EBUSY) /* it runs, and whoever works on it will be told */
-		return 0;
-	if (!r)
+	int r = settle_below(below);
+	if (r > 0)
 		snap_tell(op, "%s was not closed when a snapshot was interrupted, and is now", below->path);
-	return r;
+	return MIN(r, 0);
 }
 
 /* ---- the beginning */

@@ -141,7 +141,7 @@ Test(snapshot_create, D2_acknowledged_writes_survive_the_death_of_command_and_se
 	int n = 0;
 	for (bool died = true; died;) {
 		holder_program = holder;
-		died = all_die(n) && ++n < 4;
+		died = all_die(n++);
 		holder_program = NULL;
 		expect_done(NULL, recover, NULL);
 		expect_reads(NULL, SECOND);
@@ -149,7 +149,7 @@ Test(snapshot_create, D2_acknowledged_writes_survive_the_death_of_command_and_se
 		if (count_files() == 3)
 			expect_done(NULL, delete, A);
 	}
-	cr_expect(eq(int, n, 4), "up to the point between the store and the switch");
+	cr_expect(ge(int, n, 5));
 }
 
 Test(snapshot_create, failed_switch_leaves_no_snapshot)
