@@ -76,7 +76,8 @@ struct rig {
 	uint32_t changes_percent; /* of the requests of rig_run() are followed by rig_random_change() */
 	struct power power;
 	bool journaled;
-	struct fault_plan *faults; /* of the top; NULL: none */
+	struct fault_plan *faults; /* of the top that is opened; NULL: none */
+	bool faults_everywhere;	   /* of all images */
 	struct model *model;
 	struct pl_disk *disk;
 	struct rig_slot slots[RIG_SLOTS];
@@ -95,6 +96,7 @@ bool rig_wrong(struct rig *r, const char *fmt, ...) PL_PRINTF(2, 3);
 struct rig *rig_new(struct pl_loop *loop, const struct rig_shape *shape, uint64_t seed);
 /* The same disk once more, as it is now; not open. Memory only. */
 struct rig *rig_clone(const struct rig *r, uint64_t seed);
+/* A disk that could not be closed is left behind. */
 void rig_free(struct rig *r);
 /* A shape out of the common ones, from @p. */
 struct rig_shape rig_random_shape(struct prng *p);

@@ -72,7 +72,7 @@ static int open_chain(struct rig *r, const struct rig_chain *c, uint32_t first_p
 		return pl_disk_open(r->loop, &spec, &options, out);
 	seal_lower(c);
 	for (uint32_t i = 0; i < c->depth; i++)
-		stores[i] = open_medium(r, c->at[i].m, i + 1 == c->depth ? r->faults : NULL);
+		stores[i] = open_medium(r, c->at[i].m, r->faults_everywhere || i + 1 == c->depth ? r->faults : NULL);
 	return disk_open_stores(r->loop, stores, &spec, &options, out);
 }
 
@@ -90,6 +90,7 @@ int rig_close(struct rig *r)
 {
 	struct pl_disk *d = r->disk;
 	r->disk = NULL;
+	r->change.cancelled = true; /* a merge that runs is */
 	if (r->pushed)
 		r->other.depth = 0;
 	r->pushed = false;
@@ -264,9 +265,8 @@ struct rig *rig_clone(const struct rig *r, uint64_t seed)
 
 void rig_free(struct rig *r)
 {
-	if (!r)
+	if (!r || r->disk) /* it hangs, and much of it is still in use */
 		return;
-	invariant(!r->disk);
 	r->chain.depth = 0;
 	rig_forget_others(r);
 	for (uint32_t i = 0; i < RIG_SLOTS; i++)
@@ -331,8 +331,9 @@ int rig_push(struct rig *r)
 		medium_start_journal(top->m, &r->power);
 	r->other = more; /* the power may fail in the push */
 	struct pl_image_ref ref = {.path = path, .dir_fd = -1};
+	struct fault_plan *faults = r->faults_everywhere ? r->faults : NULL;
 	int res = r->shape.dir ? pl_disk_push(r->disk, &ref)
-			       : disk_push_store(r->disk, open_medium(r, top->m, NULL));
+			       : disk_push_store(r->disk, open_medium(r, top->m, faults));
 	r->pushed = res == 0;
 	if (res < 0 && !r->power.failed)
 		r->other.depth = 0;
@@ -407,7 +408,8 @@ static void merge_done(struct pl_change *c)
 		name(r, &less);
 		seal_lower(&r->other);
 	}
-	seal_lower(&r->chain);
+	if (c->res == 0 || c->res == -ECANCELED) /* else it may have ended half-way */
+		seal_lower(&r->chain);
 	judge_end(r, c);
 }
 

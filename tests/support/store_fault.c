@@ -80,6 +80,16 @@ static uint64_t fault_next_data(struct store *store, uint64_t offset)
 	return f->inner->ops->next_data(f->inner, offset);
 }
 
+static int fault_open_again(struct store *store, const char *path, struct store **out)
+{
+	struct store_fault *f = (struct store_fault *)store;
+	struct store *inner;
+	int r = f->inner->ops->open_again(f->inner, path, &inner);
+	if (r == 0)
+		*out = store_fault_wrap(inner, f->plan);
+	return r;
+}
+
 static void fault_close(struct store *store)
 {
 	struct store_fault *f = (struct store_fault *)store;
@@ -91,6 +101,7 @@ static const struct store_ops fault_ops = {
 	.submit = fault_submit,
 	.set_size = fault_set_size,
 	.next_data = fault_next_data,
+	.open_again = fault_open_again,
 	.close = fault_close,
 };
 

@@ -160,10 +160,20 @@ static void mem_close(struct store *store)
 	free(s);
 }
 
+static int mem_open_again(struct store *store, const char *path, struct store **out)
+{
+	struct store_mem *s = (struct store_mem *)store;
+	s->m->sealed = false;
+	*out = store_mem_open(store->loop, s->m, &s->o);
+	(*out)->path = path;
+	return 0;
+}
+
 static const struct store_ops mem_ops = {
 	.submit = mem_submit,
 	.set_size = mem_set_size,
 	.next_data = mem_next_data,
+	.open_again = mem_open_again,
 	.close = mem_close,
 };
 

@@ -1,0 +1,89 @@
+/* Power failures while the chain changes: at every change and sync, of any of its images, of short random runs. Every
+ * chain that the descriptor may name at that moment is opened and judged.
+ *
+ *   SEED=n      the first run's seed
+ *   CRASHES=n   how many power failures a test tries at least (`make crash N=…`) */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <stdio.h>
+
+#include "tests/support/crash_run.h"
+
+static struct pl_loop *loop;
+
+static void setup(void)
+{
+	cr_assert(eq(int, pl_loop_new(NULL, &loop), 0));
+}
+
+static void teardown(void)
+{
+	pl_loop_free(loop);
+}
+
+TestSuite(crash_chain, .init = setup, .fini = teardown, .timeout = 3600);
+
+/* They change all the time; a failure is tried at each op. */
+static const struct crash_plan switches = {.ops = 12, .images = 3, .changes_percent = 30};
+static const struct crash_plan merges = {.ops = 16, .images = 3, .changes_percent = 30, .merges = true};
+
+static void must_hold(struct crash_plan plan, uint64_t crashes)
+{
+	struct crash_tally t = {0};
+	uint64_t seed = prng_seed(1);
+	cr_log_info("SEED=%llu", (unsigned long long)seed);
+	for (; t.crashes < crash_count(crashes) && !t.why[0]; seed++)
+		crash_walk(loop, seed, plan, 1, plan.lives ? 17 : 1, &t);
+	cr_expect(eq(str, t.why, ""));
+}
+
+Test(crash_chain, D1_D3_D4_hold_while_the_top_changes)
+{
+	must_hold(switches, 2000);
+}
+
+Test(crash_chain, D1_D3_D4_hold_over_several_lives_in_which_the_top_changes)
+{
+	struct crash_plan plan = switches;
+	plan.ops = 60;
+	plan.lives = 3;
+	must_hold(plan, 300);
+}
+
+Test(crash_chain, D1_D3_D4_hold_while_images_are_merged)
+{
+	must_hold(merges, 2000);
+}
+
+Test(crash_chain, D1_D3_D4_hold_over_several_lives_in_which_images_are_merged)
+{
+	struct crash_plan plan = merges;
+	plan.ops = 60;
+	plan.lives = 3;
+	must_hold(plan, 300);
+}
+
+/* ---- a test that cannot fail proves nothing: the same runs, with a rule broken, must be caught */
+
+static void must_be_caught(struct crash_plan plan)
+{
+	struct crash_tally t = {0};
+	for (uint64_t seed = 1; t.crashes < 20000 && !t.why[0]; seed++)
+		crash_walk(loop, seed, plan, 1, 1, &t);
+	cr_log_info("%llu crashes until: %s", (unsigned long long)t.crashes, t.why);
+	cr_expect(ne(str, t.why, ""));
+}
+
+Test(crash_chain, D1_broken_flush_that_forgets_the_old_top_is_caught)
+{
+	struct crash_plan plan = switches;
+	plan.forgets_old_top = true;
+	must_be_caught(plan);
+}
+
+Test(crash_chain, D3_broken_entries_before_data_in_a_merge_are_caught)
+{
+	struct crash_plan plan = merges;
+	plan.sync_lies = true;
+	must_be_caught(plan);
+}
