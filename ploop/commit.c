@@ -109,6 +109,17 @@ static void serve(struct writer *w, struct queue *queue, int res)
 	}
 }
 
+static void refuse_waiters(struct writer *w)
+{
+	serve(w, &w->commit.waiters, -EIO);
+}
+
+void commit_refuse(struct pl_disk *d)
+{
+	disk_each_writer(d, refuse_waiters);
+	disk_wake(d, &d->slot_waiters);
+}
+
 static void round_done(struct writer *w, int res)
 {
 	struct pl_disk *d = w->disk;
@@ -124,7 +135,7 @@ static void round_done(struct writer *w, int res)
 		commit_resume(w);
 	serve(w, &serving, res);
 	if (d->failed)
-		serve(w, &c->waiters, -EIO);
+		commit_refuse(d);
 	else if (was_last)
 		serve(w, &c->waiters, 0); /* who came while it ran: nothing was written since */
 	if (was_last)

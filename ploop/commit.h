@@ -50,6 +50,8 @@ void commit_wait(struct pl_disk *d, struct pl_req *req);
 void commit_demand(struct writer *w);
 /* The rounds that could not start may now. */
 void commit_resume(struct writer *w);
+/* The disk has failed: nobody waits for a round any more. */
+void commit_refuse(struct pl_disk *d);
 /* The last one of @w, now: no request is under way and none will come. None is running. */
 void commit_last(struct writer *w);
 /* Try the BAT pages again that found no space. */

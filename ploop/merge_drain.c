@@ -26,6 +26,8 @@
 #include "ploop/merge_job.h"
 #include "ploop/seal.h"
 
+#define BAT_PAGE_SLOTS (BAT_PAGE_BYTES / LAY_BAT_SLOT_BYTES)
+
 static struct merge_slot *slot_of(const struct frag *f)
 {
 	return container_of(f->req, struct merge_slot, req);
@@ -156,14 +158,31 @@ void move_start(struct frag *f)
 	move_place(f);
 }
 
+static void put_entry(const struct writer *w, uint8_t *page, struct gclu g, struct fclu f)
+{
+	uint32_t at = (g.n + LAY_HEADER_SLOTS) * LAY_BAT_SLOT_BYTES % HEADER_PAGE_BYTES;
+	store_le32(page + at, lay_slot_from_cluster(&w->image->header, f));
+}
+
+/* What the image below had under the top's clusters it keeps: their entries in the top may not be durable yet. */
+static void keep_stale(const struct merge *m, uint32_t page, uint8_t *out)
+{
+	const struct map *map = &m->disk->map;
+	uint32_t end = (page + 1) * BAT_PAGE_SLOTS - LAY_HEADER_SLOTS;
+	for (uint32_t i = page ? end - BAT_PAGE_SLOTS : 0; i < MIN(end, map->clusters); i++)
+		if (map->level[i] == m->child->level && m->stale[i])
+			put_entry(m->writer, out, (struct gclu){i}, (struct fclu){m->stale[i]});
+}
+
 void merge_overlay_page(const struct merge *m, const struct writer *w, uint32_t page, uint8_t *out)
 {
-	for (uint32_t i = 0; m->writer == w && i < MERGE_SLOTS; i++) {
+	if (m->writer != w || !m->stale)
+		return;
+	keep_stale(m, page, out);
+	for (uint32_t i = 0; i < MERGE_SLOTS; i++) {
 		const struct merge_slot *slot = &m->slots[i];
-		if (!slot->busy || slot->to.n == 0 || bat_page_of(slot->g) != page)
-			continue;
-		uint32_t at = (slot->g.n + LAY_HEADER_SLOTS) * LAY_BAT_SLOT_BYTES % HEADER_PAGE_BYTES;
-		store_le32(out + at, lay_slot_from_cluster(&w->image->header, slot->to));
+		if (slot->busy && slot->to.n != 0 && bat_page_of(slot->g) == page)
+			put_entry(w, out, slot->g, slot->to);
 	}
 }
 
@@ -172,6 +191,7 @@ void merge_overlay_page(const struct merge *m, const struct writer *w, uint32_t 
 static void fail_seal(struct merge *m, struct quiesce *q, int r)
 {
 	m->disk->failed = true; /* two images are written and neither can be closed */
+	commit_refuse(m->disk);
 	quiesce_end(q);
 	merge_end(m, r);
 }
@@ -275,8 +295,9 @@ static void begin_failed(struct merge *m, int res)
 {
 	struct image *img = m->writer->image;
 	struct store *written = img->store;
-	bool marked = img->format == PL_FORMAT_RAW || writer_mark(m->writer, LAY_CLOSED_V20, 0) == 0;
-	survive_detach(&m->writer->survive, marked);
+	bool marked = img->header.in_use == LAY_IN_USE;
+	bool clean = !marked || writer_mark(m->writer, LAY_CLOSED_V20, 0) == 0;
+	survive_detach(&m->writer->survive, clean);
 	writer_free(m->writer);
 	m->writer = NULL;
 	img->store = NULL;

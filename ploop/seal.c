@@ -61,7 +61,10 @@ static void end(struct seal *s, int res)
 	d->seal = NULL;
 	d->leaving = NULL;
 	writer_free(w);
-	commit_resume(d->writer);
+	if (d->failed)
+		commit_refuse(d);
+	else
+		commit_resume(d->writer);
 	done(d, res);
 }
 

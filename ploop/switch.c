@@ -226,8 +226,10 @@ static int take_options(struct pl_disk *d, const struct pl_switch_options *given
 	memcpy(o, given, MIN(given->size, sizeof(*o)));
 	if (!d->pushed)
 		return pl_fail(-ENOENT, "%s: no image was pushed onto it", d->top->path);
+	extension_free(d->pushed->fresh); /* of an attempt that was not in time */
+	d->pushed->fresh = NULL;
 	d->pushed->keep_bitmap_below = o->keep_bitmap_below || o->cbt_uuid;
-	if (!o->cbt_uuid || d->pushed->fresh)
+	if (!o->cbt_uuid)
 		return 0;
 	uint8_t id[LAY_BITMAP_ID_BYTES];
 	if (!lay_bitmap_parse_id(o->cbt_uuid, id))
