@@ -82,6 +82,9 @@ static int link_image(const struct pl_image_ref *image, int folder_fd, const cha
 	case EMLINK:
 		return pl_fail(-EMLINK, "%s has as many links as its file system allows: make a full clone (--full)",
 			       image->path);
+	case EPERM: /* fs.protected_hardlinks */
+		return pl_fail(-EPERM, "%s belongs to somebody else, so it cannot be linked: make a full clone (--full)",
+			       image->path);
 	default:
 		return pl_fail(-errno, "link %s: %s", image->path, strerror(errno));
 	}

@@ -85,6 +85,15 @@ mkdir -m 555 closed
 run_mustfail 1 as_user "$PLOOP" clone --full d closed/x
 expect_line stderr 'create closed/x: Permission denied$'
 [ -z "$(ls -A closed)" ] || fail "left: $(ls -A closed)"
+if [ "$(id -u)" = 0 ] && [ "$(cat /proc/sys/fs/protected_hardlinks 2>/dev/null)" = 1 ]; then
+	mkdir -m 777 open
+	cp -r d theirs
+	run_check ploop clone --seal theirs
+	chmod -R a+rX theirs
+	run_mustfail 1 as_user "$PLOOP" clone --linked theirs open/x
+	expect_line stderr 'belongs to somebody else, so it cannot be linked'
+	[ -z "$(ls -A open)" ] || fail "left: $(ls -A open)"
+fi
 unchanged
 
 each "images outside of the folder"
