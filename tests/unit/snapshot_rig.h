@@ -188,6 +188,9 @@ static inline void rpc_done(struct pl_change *change)
 	*(bool *)change->owner = true;
 }
 
+static int rpc_switch_fails;	       /* with this errno, if not 0 */
+static void (*rpc_after_change)(void); /* what happens before the answer; NULL: nothing */
+
 static inline void rpc_change(struct running *r, const struct rpc_question *q, struct rpc_answer *a)
 {
 	bool done = false;
@@ -198,12 +201,12 @@ static inline void rpc_change(struct running *r, const struct rpc_question *q, s
 		pl_disk_merge(r->disk, q->child, q->into, &change);
 	while (!done)
 		pl_loop_step(r->loop, true);
+	if (rpc_after_change)
+		rpc_after_change();
 	a->r = change.res;
 	a->pause_ns = change.pause_ns;
 	snprintf(a->error, sizeof(a->error), "%s", change.error);
 }
-
-static int rpc_switch_fails; /* with this errno, if not 0 */
 
 static inline void rpc_answer_one(struct running *r, const struct rpc_question *q, struct rpc_answer *a)
 {
