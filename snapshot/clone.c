@@ -83,7 +83,7 @@ static int link_image(const struct pl_image_ref *image, int folder_fd, const cha
 		return pl_fail(-EMLINK, "%s has as many links as its file system allows: make a full clone (--full)",
 			       image->path);
 	case EPERM: /* fs.protected_hardlinks */
-		return pl_fail(-EPERM, "%s belongs to somebody else, so it cannot be linked: make a full clone (--full)",
+		return pl_fail(-EPERM, "%s belongs to somebody else, so it cannot be linked: use --full",
 			       image->path);
 	default:
 		return pl_fail(-errno, "link %s: %s", image->path, strerror(errno));
