@@ -83,6 +83,7 @@ Test(control_message, what_is_no_request_is_told)
 		cr_assert(eq(u64, q.id, 0), "%s", lines[i]);
 	}
 	cr_assert(eq(int, control_request_decode("{\"id\":1,\0\"do\":\"info\"}", 22, &q), -EBADMSG));
+	cr_assert(eq(int, control_request_decode("{\"id\":1,\"do\":\"info\"}\0 x", 25, &q), -EBADMSG));
 }
 
 Test(control_message, nesting_has_an_end)

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,10 +21,20 @@
 
 static char folder[64], path[80];
 static pid_t server;
+static bool is_slow;
 
 static void on_signal(struct pl_io *io)
 {
 	pl_loop_stop(*(struct pl_loop **)io->buf);
+}
+
+/* Opening files turns the loop, and clients come and go meanwhile. */
+static void push_slowly(struct control_fake *f)
+{
+	for (int i = 0; i < 100; i++) {
+		pl_loop_step(f->loop, false);
+		usleep(1000);
+	}
 }
 
 /* Until SIGTERM; how it went is the exit code. */
@@ -33,12 +44,14 @@ _Noreturn static void serve(int ready_fd)
 	struct pl_loop *loop;
 	struct control_server *s;
 	sigset_t set;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	if (pl_loop_new(NULL, &loop) < 0)
 		_exit(2);
 	control_fake_init(&fake, loop);
+	fake.on_push = is_slow ? push_slowly : NULL;
 	if (control_server_start(loop, &fake.backend, path, &s) < 0)
 		_exit(3);
 	struct pl_io term = {.done = on_signal, .fd = signalfd(-1, &set, SFD_CLOEXEC), .kind = PL_IO_POLL,
@@ -225,6 +238,29 @@ Test(control_socket, who_goes_takes_its_merge_and_its_image_along)
 	cr_assert(eq(int, r, 0), "%s", pl_error());
 	pl_live_close(live);
 	cr_assert(eq(int, stop_server(), 10));
+}
+
+Test(control_socket, who_goes_while_another_is_served_is_forgotten_afterwards)
+{
+	stop_server();
+	stop();
+	is_slow = true;
+	start();
+	int fd = dial();
+	say(fd, HELLO PUSH);
+	hear(fd);
+	usleep(20000);
+	int other = dial(), third = dial();
+	say(other, HELLO PUSH);
+	usleep(20000);
+	close(other);
+	say(third, HELLO PUSH);
+	cr_assert(strstr(hear(fd), "result") != NULL);
+	cr_assert(strstr(hear(third), "result") != NULL);
+	cr_assert(strstr(hear(third), "EBUSY") != NULL);
+	close(third);
+	close(fd);
+	cr_assert(eq(int, stop_server(), 11));
 }
 
 Test(control_socket, the_end_cancels_what_runs_and_tells_its_client)
