@@ -241,6 +241,20 @@ Test(snapshot_merge, running_raw_base_takes_the_top)
 	expect_tidy(false);
 }
 
+Test(snapshot_merge, running_disk_takes_a_snapshot_along_that_waited_for_others)
+{
+	start();
+	expect_done(NULL, go_back, A); /* A <- B, A <- top */
+	struct running disk = run_disk(NULL);
+	write_clusters(&disk, "d");
+	expect_done(&disk, delete_deferred, A);
+	expect_done(&disk, delete, B);
+	expect_nodes("top=root.hds");
+	stop_disk(&disk);
+	expect_reads(NULL, "daaaaa......");
+	expect_tidy(false);
+}
+
 /* A reader of the snapshot must not see it change. */
 Test(snapshot_merge, running_disk_does_not_merge_what_others_read)
 {

@@ -49,6 +49,22 @@ Test(snapshot_switch, top_can_stay_as_a_snapshot)
 	expect_tidy(false);
 }
 
+/* The descriptor goes on without the disk, which ends its days on the snapshot that was its top. */
+Test(snapshot_switch, running_disk_stays_on_the_top_that_is_kept)
+{
+	start();
+	struct running disk = run_disk(NULL);
+	expect_refused(&disk, go_back, A, -EBUSY, "the disk is running");
+	expect_done(&disk, go_back_keeping_b, A);
+	expect_nodes("A=root.hds B=* top=*");
+	write_clusters(&disk, "   c");
+	expect_refused(&disk, create, C, -ESTALE, "they are not the same chain");
+	stop_disk(&disk);
+	expect_reads(NULL, READS_A);
+	expect_reads(B, "bbac........");
+	expect_tidy(false);
+}
+
 /* Either it happened or not. */
 static void die_everywhere(operation *op, void *arg, const char *after, const char *nodes)
 {
