@@ -176,6 +176,7 @@ static int run(void *p, int argc, char **argv)
 		.uuid = &a->uuid,
 		.cluster_sectors = a->cluster_sectors,
 		.base_format = a->format,
+		.for_writing = !a->readonly,
 	};
 	int r = mount_check_args(a);
 	if (r == 0)

@@ -107,6 +107,7 @@ static int run(void *p, int argc, char **argv)
 		.uuid = &a->uuid,
 		.cluster_sectors = a->cluster_sectors,
 		.base_format = a->format,
+		.for_writing = !a->read_only,
 	};
 	r = disk_resolve(argc, argv, &how, &disk);
 	if (r != 0)

@@ -43,6 +43,10 @@ static int resolve_bundle(const char *word, const struct disk_options *options, 
 	if (r < 0)
 		return cli_exit_code(r, CLI_AT_DESCRIPTOR);
 	const char *uuid = options->uuid && options->uuid->text[0] ? options->uuid->text : NULL;
+	if (options->for_writing && !uuid)
+		r = pl_bundle_recover(disk->bundle, NULL, NULL);
+	if (r < 0)
+		return cli_exit_code(r, CLI_AT_OPEN);
 	r = pl_bundle_chain(disk->bundle, uuid, &disk->chain);
 	if (r < 0)
 		return cli_exit_code(r, r == -ENOENT ? CLI_AT_SNAPSHOT : CLI_AT_DESCRIPTOR);

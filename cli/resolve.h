@@ -20,6 +20,7 @@ struct disk_options {
 	const struct cli_uuid *uuid;    /* NULL or "": the top */
 	uint64_t cluster_sectors;       /* -b: of a raw base */
 	struct cli_format base_format;  /* -f: of the first image of a list */
+	bool for_writing;               /* first finish what an operation that died left in the bundle */
 };
 
 /* Is it a descriptor by its form: *.xml, or a folder? */

@@ -197,15 +197,10 @@ static int settle_top(struct snap_op *op)
 static int begin(struct snap_op *op, struct pl_bundle *bundle, struct pl_live *live)
 {
 	*op = (struct snap_op){.bundle = bundle, .live = live, .lock_fd = -1};
-	int r = judge_bundle(bundle);
-	if (r)
-		return r;
 	op->lock_fd = bundle_lock(bundle->folder_fd, bundle->folder);
 	if (op->lock_fd < 0)
 		return op->lock_fd;
-	r = sweep_and_tell(op);
-	if (!r)
-		r = judge_bundle(bundle); /* which was read again */
+	int r = sweep_and_tell(op);
 	if (!r)
 		r = live ? agree(op) : seal_below_top(op);
 	return r;
@@ -213,7 +208,11 @@ static int begin(struct snap_op *op, struct pl_bundle *bundle, struct pl_live *l
 
 int snap_begin(struct snap_op *op, struct pl_bundle *bundle, struct pl_live *live)
 {
-	int r = begin(op, bundle, live);
+	int r = judge_bundle(bundle);
+	if (!r)
+		r = begin(op, bundle, live);
+	if (!r)
+		r = judge_bundle(bundle); /* which was read again */
 	return r ? r : settle_top(op);
 }
 
