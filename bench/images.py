@@ -1,4 +1,5 @@
 """Image files to measure on, written without the engine, so that every peer sees the same bytes in the same places."""
+import array
 import os
 import struct
 
@@ -35,17 +36,40 @@ def write_head(f, size_bytes, mapped_clusters):
 def mapped(path, size_bytes, mapped_bytes=None):
     """A disk of which the first mapped_bytes (default: all) have random data. Returns where the data begins."""
     mapped_bytes = size_bytes if mapped_bytes is None else mapped_bytes
-    noise = os.urandom(8 * MIB)
     with open(path, 'wb') as f:
         data = write_head(f, size_bytes, mapped_bytes // CLUSTER_BYTES)
-        f.truncate(data + mapped_bytes)
-        f.seek(data)
-        for at in range(0, mapped_bytes, len(noise)):
-            f.write(noise[:min(len(noise), mapped_bytes - at)])
-        f.flush()
+        fill(f, data, mapped_bytes)
+    evict(path)
+    return data
+
+
+def striped(path, size_bytes, depth, level):
+    """An image of a chain of this depth in which every cluster is mapped once: the clusters take the images in turn."""
+    entries, data = layout(size_bytes)
+    clusters = range(level, entries, depth)
+    bat = array.array('I', bytes(4 * entries))
+    for place, cluster in enumerate(clusters, data // CLUSTER_BYTES):
+        bat[cluster] = place
+    with open(path, 'wb') as f:
+        f.write(header(size_bytes, entries, data) + bat.tobytes())
+        fill(f, data, len(clusters) * CLUSTER_BYTES)
+    evict(path)
+
+
+def fill(f, begin, size_bytes):
+    """Random bytes, up to the end of the file."""
+    noise = os.urandom(8 * MIB)
+    f.truncate(begin + size_bytes)
+    f.seek(begin)
+    for at in range(0, size_bytes, len(noise)):
+        f.write(noise[:min(len(noise), size_bytes - at)])
+
+
+def evict(path):
+    """All of the file is on the disk, and nothing of it in memory."""
+    with open(path, 'rb') as f:
         os.fsync(f.fileno())
         os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return data
 
 
 def full_bat(path, size_bytes):

@@ -32,6 +32,7 @@ class Row:
         self.ratios = {side: Ratio(rates('ours'), rates(side)) for side in job.sides if side != 'ours'}
         self.noise = Ratio(rates('raw again'), rates('raw')) if 'raw' in job.sides else None
         self.cpu = {side: statistics.median(cpu(side)) for side in job.sides if all(c is not None for c in cpu(side))}
+        self.beside = {text: Ratio(rates(above), rates(below)) for text, (above, below) in job.beside.items()}
         peer = self.peer()
         self.cpu_ratio = Ratio(cpu('ours'), cpu(peer)) if peer in self.cpu and 'ours' in self.cpu else None
 
@@ -40,13 +41,15 @@ class Row:
 
     def goals(self):
         """(text, reached) for each bound of the job."""
-        for what, bound in self.job.at_least.items():
-            if what == 'max':
+        for side, bound in self.job.at_least.items():
+            yield f'≥ {bound} × {side}', self.ratios[side].median >= bound
+        for what, bound in self.job.at_most.items():
+            if what == 'figure':
                 yield f'≤ {bound} {self.job.unit}', self.figures['ours'] <= bound
             elif what == 'cpu':
                 yield f'CPU ≤ {bound} × {self.peer()}', self.cpu_ratio is not None and self.cpu_ratio.median <= bound
             else:
-                yield f'≥ {bound} × {what}', self.ratios[what].median >= bound
+                yield f'≤ {bound} × {what}', self.ratios[what].median <= bound
 
     def markdown(self):
         peer = self.peer()
@@ -69,7 +72,10 @@ HEAD = ('| job | ours | raw | peer | ours / raw | ours / peer | raw / raw | CPU 
         '|---|---|---|---|---|---|---|---|---|')
 
 
-def markdown(rows, extra, machine):
+def markdown(rows, notes, machine):
+    """notes: text -> a value of each round"""
     lines = [machine, '', HEAD, *(row.markdown() for row in rows)]
-    lines += [f'\n{name}: {value:.1f}' for name, value in extra.items()]
+    lines += [f'\n{text}: {ratio}' for row in rows for text, ratio in row.beside.items()]
+    lines += [f'\n{text}: {statistics.median(values):.1f} ({min(values):.1f}…{max(values):.1f})'
+              for text, values in notes.items()]
     return '\n'.join(lines)

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The figures: ours, the raw file and the peer take turns on the same image file, round after round."""
 import argparse
+import collections
+import functools
 import json
 import os
 import platform
@@ -11,9 +13,13 @@ import tempfile
 sys.dont_write_bytecode = True
 
 import images
-from jobs import GIB, JOBS, fio_sample, four_k
+from job import GIB, fio_sample, four_k
+from jobs import JOBS
 from report import Row, markdown
-from servers import Servers
+from servers import Ploop, Servers
+
+
+PEERS = ('qemu-nbd', 'nbdfuse', 'qcow2 of depth 1')  # sides that qemu-nbd serves
 
 
 class Bench:
@@ -21,38 +27,42 @@ class Bench:
         self.scratch = scratch
         self.quick = args.quick
         self.runtime_s = args.runtime or (2 if args.quick else 8)
-        self.rounds = args.rounds or (1 if args.quick else 7)
-        self.extra = {}
-        build = os.path.abspath(os.environ.get('BUILD', os.path.join(os.path.dirname(__file__), '../build/release')))
-        size_bytes = args.size * GIB
-        os.mkdir(os.path.join(scratch, 'disk'))
-        os.mkdir(os.path.join(scratch, 'copy'))
-        path = os.path.join(scratch, 'disk', 'root.hds')
-        offset = images.mapped(path, size_bytes)
-        self.servers = Servers(build, os.path.dirname(path), path, offset, size_bytes)
-        self.copy_bytes = 1 * GIB
-        path = os.path.join(scratch, 'copy', 'root.hds')
-        offset = images.mapped(path, 2 * GIB, self.copy_bytes)
-        self.copy_servers = Servers(build, os.path.dirname(path), path, offset, self.copy_bytes)
+        self.rounds = args.rounds or (1 if args.quick else None)
+        self.disk_bytes = (args.size or (1 if args.quick else 4)) * GIB
+        self.notes = collections.defaultdict(list)
+        build = os.environ.get('BUILD', os.path.join(os.path.dirname(__file__), '../build/release'))
+        self.ploop = Ploop(os.path.abspath(build))
+
+    def note(self, text, value):
+        """What stands below the table: one value of this round."""
+        self.notes[text].append(value)
+
+    def make(self, name, size_bytes, mapped_bytes):
+        folder = os.path.join(self.scratch, name)
+        os.mkdir(folder)
+        path = os.path.join(folder, 'root.hds')
+        return Servers(self.ploop, folder, path, images.mapped(path, size_bytes, mapped_bytes), mapped_bytes)
+
+    @functools.cached_property
+    def disk(self):
+        """The disk of most rows, with all clusters mapped."""
+        return self.make('disk', self.disk_bytes, self.disk_bytes)
+
+    @functools.cached_property
+    def half_full(self):
+        return self.make('copy', 2 * GIB, 1 * GIB)
 
     def choose_qemu_aio(self):
         """The peer gets the setting that suits it best here."""
         best = {}
         for aio in ('io_uring', 'native'):
-            self.servers.qemu_aio = aio
+            Servers.qemu_aio = aio
             try:
-                with self.servers.qemu() as target:
+                with self.disk.qemu() as target:
                     best[aio] = fio_sample(target, four_k('randread', 32), 2)[0]['iops']
             except (RuntimeError, OSError):
                 continue
-        self.servers.qemu_aio = self.copy_servers.qemu_aio = max(best, key=best.get)
-
-    def sample(self, job, server):
-        servers = self.copy_servers if job.name == 'nbdcopy' else self.servers
-        if server is None:
-            return job.run(self, job, None)
-        with getattr(servers, server)() as target:
-            return job.run(self, job, target)
+        Servers.qemu_aio = max(best, key=best.get)
 
     def round(self, job, number):
         """One run of every side. The order turns with the round; raw runs twice, as far apart as it goes."""
@@ -61,13 +71,14 @@ class Bench:
         order = sides[turn:] + sides[:turn] + (['raw again'] if 'raw' in sides else [])
         result = {}
         for side in order:
-            result[side] = self.sample(job, job.sides['raw' if side == 'raw again' else side])
+            result[side] = job.sides['raw' if side == 'raw again' else side](self, job)
         return result
 
     def measure(self, job):
         rounds = []
-        for number in range(self.rounds):
-            print(f'{job.name}: round {number + 1} of {self.rounds}', file=sys.stderr)
+        count = self.rounds or min(7, job.most_rounds)
+        for number in range(count):
+            print(f'{job.name}: round {number + 1} of {count}', file=sys.stderr)
             rounds.append(self.round(job, number))
         return Row(job, rounds)
 
@@ -83,11 +94,22 @@ def arguments():
     p.add_argument('--job', action='append', metavar='NAME', choices=[job.name for job in JOBS])
     p.add_argument('--rounds', type=int)
     p.add_argument('--runtime', type=int, metavar='SECONDS', help='of each fio run')
-    p.add_argument('--size', type=int, default=4, metavar='GIB', help='of the disk (default 4)')
+    p.add_argument('--size', type=int, metavar='GIB', help='of the disk (default 4)')
     p.add_argument('--dir', default='/var/tmp', help='where the image files go: the disk that is measured')
     p.add_argument('--json', metavar='FILE', help='every sample')
     p.add_argument('--list', action='store_true')
     return p.parse_args()
+
+
+def possible(jobs):
+    """Those that can be measured here and by us."""
+    for job in jobs:
+        tools = [tool for tool in job.tools if not shutil.which(tool)]
+        lacks = 'root' if job.root and os.geteuid() != 0 else ', '.join(tools)
+        if lacks:
+            print(f'{job.name} is left out: it needs {lacks}', file=sys.stderr)
+        else:
+            yield job
 
 
 def main():
@@ -100,16 +122,13 @@ def main():
     missing = [tool for tool in ('fio', 'qemu-nbd', 'nbdcopy', 'nbdinfo', 'nbdfuse') if not shutil.which(tool)]
     if missing:
         sys.exit(f'{", ".join(missing)}: not installed; make deps')
-    if os.geteuid() != 0:
-        left_out = [job.name for job in chosen if 'ours_mounted' in job.sides.values()]
-        chosen = [job for job in chosen if job.name not in left_out]
-        print(f'Without root these are left out: {", ".join(left_out)}', file=sys.stderr)
+    chosen = list(possible(chosen))
     with tempfile.TemporaryDirectory(prefix='ploop-bench-', dir=args.dir) as scratch:
         bench = Bench(args, scratch)
-        if not args.quick and any('qemu' in job.sides.values() for job in chosen):
+        if not args.quick and any(side in PEERS for job in chosen for side in job.sides):
             bench.choose_qemu_aio()
         rows = [bench.measure(job) for job in chosen]
-        print(markdown(rows, bench.extra, machine() + f'; qemu-nbd --aio={bench.servers.qemu_aio}'))
+        print(markdown(rows, bench.notes, machine() + f'; qemu-nbd --aio={Servers.qemu_aio}'))
         if args.json:
             with open(args.json, 'w') as f:
                 json.dump([row.json() for row in rows], f, indent=1)

@@ -67,14 +67,27 @@ def process(args, **kw):
                 p.wait()
 
 
+class Ploop:
+    """The command that is measured. Called, it gives what it prints; what it has against the words is an error."""
+
+    def __init__(self, build):
+        self.path = os.path.join(build, 'ploop')
+
+    def __call__(self, *words):
+        done = subprocess.run([self.path, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise RuntimeError(f'ploop {" ".join(words)}: {done.stderr.strip()}')
+        return done.stdout
+
+
 class Servers:
     """All of them, over one image file and in one scratch folder."""
 
-    def __init__(self, build, scratch, image, data_offset, data_bytes):
-        self.ploop = os.path.join(build, 'ploop')
-        self.scratch, self.image = scratch, image
+    qemu_aio = 'io_uring'
+
+    def __init__(self, ploop, scratch, image, data_offset, data_bytes):
+        self.ploop, self.scratch, self.image = ploop, scratch, image
         self.data_offset, self.data_bytes = data_offset, data_bytes
-        self.qemu_aio = 'io_uring'
 
     def socket(self, name):
         path = os.path.join(self.scratch, name + '.sock')
@@ -87,18 +100,19 @@ class Servers:
         return Target(['--ioengine=nbd', f'--uri={uri}', f'--size={self.data_bytes}'], pids, uri)
 
     @contextlib.contextmanager
-    def ours(self):
+    def ours(self, *words):
+        """words: the disk, if it is more than the one image, of which self.image is the top"""
         socket = self.socket('ours')
-        with process([self.ploop, 'serve', self.image, '--socket', socket]) as p:
+        with process([self.ploop.path, 'serve', *(words or [self.image]), '--socket', socket]) as p:
             wait_for(lambda: os.path.exists(socket) or p.poll() is not None, 'ploop serve')
             if p.poll() is not None and p.returncode != 0:
                 raise RuntimeError('ploop serve failed')
             yield self.over_nbd(socket, users_of(self.image))
 
     @contextlib.contextmanager
-    def qemu(self):
+    def qemu(self, image_format='parallels'):
         socket = self.socket('qemu')
-        with process(['qemu-nbd', '-f', 'parallels', '-k', socket, '-t', '-e', '16', '--cache=none',
+        with process(['qemu-nbd', '-f', image_format, '-k', socket, '-t', '-e', '16', '--cache=none',
                       f'--aio={self.qemu_aio}', self.image]) as p:
             wait_for(lambda: os.path.exists(socket) or p.poll() is not None, 'qemu-nbd')
             yield self.over_nbd(socket, [p.pid])
@@ -121,21 +135,24 @@ class Servers:
         finally:
             subprocess.run(['losetup', '-d', device], check=True)
 
+    def descriptor(self):
+        """That of the bundle, which is made beside the image."""
+        path = os.path.join(self.scratch, 'DiskDescriptor.xml')
+        if not os.path.exists(path):
+            self.ploop('restore-descriptor', self.scratch, self.image)
+        return path
+
     @contextlib.contextmanager
     def ours_mounted(self):
-        """FUSE + loop as `ploop mount` sets it up; the bundle's descriptor is made beside the image."""
-        descriptor = os.path.join(self.scratch, 'DiskDescriptor.xml')
-        run = lambda *args: subprocess.run([self.ploop, *args], check=True, text=True,
-                                           capture_output=True).stdout
-        if not os.path.exists(descriptor):
-            run('restore-descriptor', self.scratch, self.image)
-        run('mount', descriptor)
+        """FUSE + loop as `ploop mount` sets it up."""
+        descriptor = self.descriptor()
+        self.ploop('mount', descriptor)
         try:
-            info = run('info', '-d', descriptor)
+            info = self.ploop('info', '-d', descriptor)
             device = next(line.split()[1] for line in info.splitlines() if line.startswith('device:'))
             yield self.over_device(device, users_of(self.image))
         finally:
-            run('umount', descriptor)
+            self.ploop('umount', descriptor)
 
     @contextlib.contextmanager
     def raw_loop(self):
