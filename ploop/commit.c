@@ -104,7 +104,6 @@ static void serve(struct writer *w, struct queue *queue, int res)
 	struct queue all;
 	queue_move(&all, queue);
 	for (struct qnode *n; (n = queue_take(&all));) {
-		w->commit.waiting--;
 		served(w, req_of_node(n), res);
 	}
 }
@@ -307,12 +306,9 @@ static void await_round(struct writer *w, struct pl_req *req)
 		served(w, req, 0);
 		return;
 	}
-	c->waiting++;
 	queue_append(&c->waiters, &req_state(req)->node);
 	if (c->state == COMMIT_IDLE && commit_may_start(w))
 		commit_start(w);
-	else
-		quiesce_poll(w->disk); /* it is one that is not waited for */
 }
 
 void commit_wait(struct pl_disk *d, struct pl_req *req)

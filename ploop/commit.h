@@ -28,7 +28,6 @@ struct commit {
 	bool parked; /* the BAT pages found no space */
 	struct queue waiters; /* requests for the next round */
 	struct queue serving; /* requests of this round */
-	uint64_t waiting;     /* how many are on either */
 	uint64_t rounds;      /* ended, ever */
 	struct pl_io io;
 	struct pl_timer timer;

@@ -99,6 +99,8 @@ struct pl_disk {
 	uint64_t guest_requests;      /* ever */
 	bool held;                    /* requests wait in @held_requests: quiesce.c */
 	struct queue held_requests;
+	struct queue withdrawn;       /* fragments that decide anew when the hold is over */
+	uint32_t withdrawn_count;
 	struct quiesce *quiesce;      /* who asked for it; NULL: nobody */
 	struct seal *seal;            /* of @leaving; NULL: none runs */
 	struct pushed *pushed;        /* the top that is to come: switch.c */
@@ -109,6 +111,7 @@ struct pl_disk {
 
 	struct frag *frags;
 	struct frag *free_frags; /* by gate_next */
+	uint32_t frags_in_use;
 	struct queue starved;    /* requests that wait for a fragment */
 	struct queue woken;      /* fragments whose wait is over */
 	struct queue slot_waiters; /* fragments that wait for the end of a round: a pending slot, a free cluster */
@@ -195,6 +198,9 @@ void frag_rest(struct frag *f);
 /* Start @f->io, whose kind, buf, length and offset are set, on @store; @then when it is done. */
 void frag_io(struct frag *f, struct store *store, frag_step *then);
 void frag_wait(struct frag *f, struct queue *queue, frag_step *then);
+/* Requests are held: @f, whose I/O has not begun, goes on from @then when they go on. */
+void frag_withdraw(struct frag *f, frag_step *then);
+void frag_release_withdrawn(struct pl_disk *d);
 /* Let all that wait on @queue go on, from the loop. */
 void disk_wake(struct pl_disk *d, struct queue *queue);
 
@@ -241,10 +247,14 @@ static inline bool disk_entry_is_pending(const struct pl_disk *d, struct gclu g)
 
 /* ---- one file each */
 frag_step read_start, write_start, zero_start;
+/* Where they look into the map: nothing is decided before. */
+frag_step read_place, write_place, zero_place;
 frag_step pull_start; /* merge_pull.c */
 frag_step move_start; /* merge_drain.c */
 /* First write to a cluster that the top does not have: gate, space, data, publish. */
 void first_write_start(struct frag *f);
+/* Requests are held: those that only wait for a buffer to copy with are withdrawn. */
+void first_writes_withdraw(struct pl_disk *d);
 /* The same without a write: the cluster, which is @f->at, as it is into the image of @w. */
 void first_write_copy(struct frag *f, struct writer *w);
 /* Only the data: into f->new_file of f->w, then move_copied() or move_give_up() (merge_drain.c). */

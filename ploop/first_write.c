@@ -242,6 +242,23 @@ static bool is_zero(const uint8_t *p, size_t n)
 	return p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
 }
 
+void first_writes_withdraw(struct pl_disk *d)
+{
+	struct queue waiting;
+	queue_move(&waiting, &d->bounce_waiters);
+	for (struct qnode *n; (n = queue_take(&waiting));) {
+		struct frag *f = frag_of_wait(n);
+		if (f->then != cow_next_piece || f->copied_bytes > 0) {
+			queue_append(&d->bounce_waiters, n);
+			continue;
+		}
+		alloc_give(&f->w->alloc, f->new_file);
+		pending_unreserve(f->w->pending);
+		gate_close(f);
+		frag_withdraw(f, f->data ? write_place : zero_place);
+	}
+}
+
 void first_write_data(struct frag *f)
 {
 	f->copied_bytes = 0;

@@ -5,14 +5,17 @@
 #include <sys/mman.h>
 
 #include "ploop/disk.h"
+#include "ploop/quiesce.h"
 
 /* ---- life */
 
 static struct frag *frag_get(struct pl_disk *d)
 {
 	struct frag *f = d->free_frags;
-	if (likely(f != NULL))
+	if (likely(f != NULL)) {
 		d->free_frags = f->gate_next;
+		d->frags_in_use++;
+	}
 	return f;
 }
 
@@ -22,6 +25,7 @@ static void frag_put(struct frag *f)
 	invariant(!f->holds_gate && !f->bounce);
 	f->gate_next = d->free_frags;
 	d->free_frags = f;
+	d->frags_in_use--;
 	if (unlikely(!queue_is_empty(&d->starved)))
 		disk_wake(d, NULL);
 }
@@ -80,6 +84,7 @@ void frag_rest(struct frag *f)
 
 void frag_finish(struct frag *f, int res)
 {
+	struct pl_disk *d = f->disk;
 	struct pl_req *req = f->req;
 	struct req_state *s = req_state(req);
 	if (unlikely(res < 0 && req->res == 0))
@@ -92,6 +97,7 @@ void frag_finish(struct frag *f, int res)
 	frag_put(f);
 	if (--s->holds == 0)
 		req_finish(req);
+	quiesce_poll(d);
 }
 
 /* ---- I/O */
@@ -146,8 +152,24 @@ static void run_waiters(struct queue *queue)
 	queue_move(&ready, queue);
 	for (struct qnode *n; (n = queue_take(&ready));) {
 		struct frag *f = frag_of_wait(n);
-		f->then(f);
+		bool undecided = f->then == read_place || f->then == write_place || f->then == zero_place;
+		if (unlikely(f->disk->held) && undecided)
+			frag_withdraw(f, f->then);
+		else
+			f->then(f);
 	}
+}
+
+void frag_withdraw(struct frag *f, frag_step *then)
+{
+	frag_wait(f, &f->disk->withdrawn, then);
+	f->disk->withdrawn_count++;
+}
+
+void frag_release_withdrawn(struct pl_disk *d)
+{
+	d->withdrawn_count = 0;
+	disk_wake(d, &d->withdrawn);
 }
 
 static void kick_done(struct pl_io *io)
@@ -155,6 +177,9 @@ static void kick_done(struct pl_io *io)
 	struct pl_disk *d = container_of(io, struct pl_disk, kick_io);
 	d->kick_pending = false;
 	run_waiters(&d->woken);
+	quiesce_poll(d);
+	if (unlikely(d->held))
+		return;
 
 	struct queue starved;
 	queue_move(&starved, &d->starved);

@@ -35,8 +35,6 @@ void merge_forget(struct pl_disk *d, struct image *img)
 {
 	chain_remove(d, img);
 	image_close(img);
-	if (d->depth == 1)
-		map_clear_below(&d->map);
 }
 
 int merge_open_for_writing(struct image *img, struct store **out)

@@ -201,6 +201,8 @@ static void drained(struct pl_disk *d, int res)
 	struct merge *m = d->merge;
 	if (res == 0)
 		merge_forget(d, m->child);
+	if (res == 0 && d->depth == 1)
+		map_clear_below(&d->map); /* the image that is gone was empty at the end */
 	merge_end(m, res < 0 ? pl_fail(res, "%s: it could not be made durable", m->parent->path) : 0);
 }
 

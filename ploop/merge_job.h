@@ -56,7 +56,8 @@ uint64_t merge_pace_ns(struct merge *m, uint64_t took_ns);
 
 /* The merge is over; it is freed. */
 void merge_end(struct merge *m, int res);
-/* @img, which the chain no longer needs, leaves it. No request is under way. */
+/* @img, which the chain no longer needs, leaves it. No request uses it. What it had stays marked as below until the
+ * disk is opened again: the descriptor may still name it, and a hole in the top would uncover it. */
 void merge_forget(struct pl_disk *d, struct image *img);
 
 /* Open the file of @img for writing, with the writer's lock instead of the reader's. -EBUSY somebody else reads it ·

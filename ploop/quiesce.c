@@ -4,8 +4,8 @@
 
 static bool is_quiet(const struct pl_disk *d)
 {
-	uint64_t waiting = d->writer->commit.waiting + (d->leaving ? d->leaving->commit.waiting : 0);
-	return d->request_count == waiting && !writer_has_io(d->writer) && (!d->leaving || !writer_has_io(d->leaving));
+	return d->frags_in_use == d->withdrawn_count && !writer_has_io(d->writer) &&
+	       (!d->leaving || !writer_has_io(d->leaving));
 }
 
 void quiesce_end(struct quiesce *q)
@@ -18,6 +18,7 @@ void quiesce_end(struct quiesce *q)
 	commit_resume(d->writer);
 	if (d->leaving)
 		commit_resume(d->leaving);
+	frag_release_withdrawn(d);
 	req_release(d);
 }
 
@@ -40,6 +41,8 @@ void quiesce_poll_slow(struct pl_disk *d)
 		d->held = true;
 		q->held_at_ns = pl_now_ns();
 	}
+	if (d->held)
+		first_writes_withdraw(d);
 	if (!d->held || !is_quiet(d) || !q->timer.deadline_ns)
 		return;
 	pl_timer_stop(d->loop, &q->timer); /* ready() is called once */

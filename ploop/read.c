@@ -59,7 +59,7 @@ static void read_done(struct frag *f)
 	frag_io(f, store, read_done);
 }
 
-static void read_place(struct frag *f)
+void read_place(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
 	if (unlikely(d->gate_count) && must_wait(d, f->g)) {

@@ -1,15 +1,12 @@
 /* Requests: from submit to completion. What happens in between is the fragments' (frag.c, read.c, write.c …). */
 #include "ploop/disk.h"
-#include "ploop/quiesce.h"
 
 static void nop_done(struct pl_io *io)
 {
 	struct req_state *s = container_of(io, struct req_state, nop);
 	struct pl_req *req = req_of_node(&s->node);
-	struct pl_disk *d = s->disk;
-	d->request_count--;
+	s->disk->request_count--;
 	req->done(req);
-	quiesce_poll(d);
 }
 
 void req_complete(struct pl_req *req)
@@ -20,10 +17,8 @@ void req_complete(struct pl_req *req)
 		pl_loop_complete(s->disk->loop, &s->nop, 0);
 		return;
 	}
-	struct pl_disk *d = s->disk;
-	d->request_count--;
+	s->disk->request_count--;
 	req->done(req);
-	quiesce_poll(d);
 }
 
 void req_finish(struct pl_req *req)

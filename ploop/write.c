@@ -68,7 +68,7 @@ static void write_in_place(struct frag *f)
 	frag_io(f, f->w->image->store, write_done);
 }
 
-static void write_place(struct frag *f)
+void write_place(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
 	if (unlikely(d->gate_count)) {

@@ -13,8 +13,6 @@
 
 #include "ploop/disk.h"
 
-static void zero_place(struct frag *f);
-
 static bool is_discard(const struct frag *f)
 {
 	return f->req->op == PL_DISCARD;
@@ -157,7 +155,7 @@ static bool may_unmap(const struct frag *f)
 	       !map_has_below(&d->map, f->g);
 }
 
-static void zero_place(struct frag *f)
+void zero_place(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
 	struct frag *holder = d->gate_count ? gate_find(d, f->g) : NULL;
