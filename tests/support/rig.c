@@ -55,7 +55,7 @@ static void forget_old_top(struct pl_disk *d)
 {
 	struct commit *from = &d->leaving->commit, *to = &d->writer->commit;
 	bool sealing = d->leaving->sealing;
-	for (struct qnode *n; (n = queue_take(&from->waiters)); from->waiting--, to->waiting++)
+	for (struct qnode *n; (n = queue_take(&from->waiters));)
 		queue_append(&to->waiters, n);
 	d->leaving->sealing = false;
 	commit_resume(d->writer);
