@@ -12,7 +12,9 @@ struct crash_plan {
 	uint32_t changes_percent; /* how often the chain changes: rig_random_change() */
 	bool merges;
 	/* broken on purpose, for the test of the tests */
-	bool sync_lies, reuses_early, forgets_old_top;
+	bool sync_lies;	/* of the top */
+	bool lower_sync_lies; /* of the images below it: only merges write them */
+	bool reuses_early, forgets_old_top;
 };
 
 /* @r is not open; it is used up. false: r->why. *@reached: the run was long enough for its power to fail. */
