@@ -93,11 +93,19 @@ static int choose(const struct snap_op *op, struct pair *p)
 	return p->into == PL_INTO_CHILD ? snap_check_own(image_of(op, &p->child)) : r;
 }
 
+/* What is shared with other bundles they may read, for it stays as it is. */
+static int check_one(const struct pair *p, const struct pl_image_ref *image)
+{
+	if (p->place < 0)
+		return snap_check_unused(image);
+	return snap_check_own(image) ? 0 : snap_check_read_once(image);
+}
+
 /* Nobody else may have the two: found out before anything is changed. */
 static int check_unused(const struct snap_op *op, const struct pair *p)
 {
-	int r = p->place < 0 ? snap_check_unused(image_of(op, &p->child)) : 0;
-	return !r && p->place < 0 ? snap_check_unused(image_of(op, &p->parent)) : r;
+	int r = check_one(p, image_of(op, &p->child));
+	return r ? r : check_one(p, image_of(op, &p->parent));
 }
 
 /* ---- the steps */

@@ -259,15 +259,16 @@ Test(snapshot_merge, running_disk_takes_a_snapshot_along_that_waited_for_others)
 Test(snapshot_merge, running_disk_does_not_merge_what_others_read)
 {
 	start();
-	write_disk("            ");
 	struct running disk = run_disk(NULL), reader = run_disk(A);
-	struct outcome o = operate(&disk, delete, A, -1);
-	content got;
-	read_clusters(&reader, got);
-	cr_expect(eq(str, got, READS_A), "%d %s", o.r, o.text);
+	expect_refused(&disk, delete, A, -EBUSY, "is in use: others read it besides the running disk");
 	stop_disk(&reader);
+	reader = run_disk(B);
+	expect_refused(&disk, delete, B, -EBUSY, "is in use: others read it besides the running disk");
+	stop_disk(&reader);
+	expect_done(&disk, delete, B);
 	stop_disk(&disk);
 	expect_reads(NULL, READS);
+	expect_reads(A, READS_A);
 }
 
 /* ---- dying everywhere */
