@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "ploop/disk.h"
+#include "ploop/quiesce.h"
 
 static void cow_next_piece(struct frag *f);
 static void take_slot(struct frag *f);
@@ -125,6 +126,21 @@ static void zero_cluster(struct frag *f)
 
 /* ---- fill: copy from below, around the guest bytes. Also the way to write zeros where the file system cannot. */
 
+/* Requests are held and nothing is written yet: the copy is given up, to be decided anew afterwards. */
+static bool withdraw(struct frag *f)
+{
+	if (!f->disk->held || f->copied_bytes > 0 || req_is_own(f->req))
+		return false;
+	alloc_give(&f->w->alloc, f->new_file);
+	pending_unreserve(f->w->pending);
+	if (f->bounce)
+		bounce_put(f);
+	gate_close(f);
+	frag_rest(f);
+	frag_withdraw(f, f->data ? write_place : zero_place);
+	return true;
+}
+
 static uint32_t piece_bytes(const struct frag *f)
 {
 	return MIN(f->disk->cluster_bytes - f->copied_bytes, BOUNCE_BYTES);
@@ -178,7 +194,10 @@ static void cow_piece_read(struct frag *f)
 		}
 		memset((uint8_t *)f->bounce + got, 0, f->io.length - got);
 	}
-	cow_write_piece(f);
+	if (unlikely(withdraw(f)))
+		quiesce_poll(f->disk);
+	else
+		cow_write_piece(f);
 }
 
 static void cow_next_piece(struct frag *f)
@@ -248,14 +267,8 @@ void first_writes_withdraw(struct pl_disk *d)
 	queue_move(&waiting, &d->bounce_waiters);
 	for (struct qnode *n; (n = queue_take(&waiting));) {
 		struct frag *f = frag_of_wait(n);
-		if (f->then != cow_next_piece || f->copied_bytes > 0) {
+		if (f->then != cow_next_piece || !withdraw(f))
 			queue_append(&d->bounce_waiters, n);
-			continue;
-		}
-		alloc_give(&f->w->alloc, f->new_file);
-		pending_unreserve(f->w->pending);
-		gate_close(f);
-		frag_withdraw(f, f->data ? write_place : zero_place);
 	}
 }
 
