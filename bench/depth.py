@@ -49,7 +49,7 @@ JOBS = [
          f'qcow2 of depth {DEPTH}': over(lambda bench: qcow2_chain(bench, DEPTH), iops),
          'qcow2 of depth 1': over(lambda bench: qcow2_chain(bench, 1), iops)},
         {'depth 1': 0.95},
-        beside={f'depth-{DEPTH}: qcow2 of qemu-nbd, {DEPTH} images deep against one':
+        beside={f'qcow2 of qemu-nbd, {DEPTH} images deep against one':
                 (f'qcow2 of depth {DEPTH}', 'qcow2 of depth 1')},
         fio=four_k('randread', 32)),
 ]

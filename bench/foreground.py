@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from job import fio_command, rank
+from job import fio_command
 
 LEAD_S = 1.5   # fio needs some time to connect and to get up to its rate
 LONGEST_S = 3600
@@ -38,9 +38,6 @@ class Requests:
         if len(seen) < 2:
             raise RuntimeError('fio was not at work while it was watched')
         return max(after - before for before, after in zip(seen, seen[1:]))
-
-    def share_ms(self, share):
-        return rank(self.took_ms, share)
 
 
 class Foreground:

@@ -11,6 +11,7 @@ KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 class Sample:
     rate: float                  # operations (or, for copies, bytes) per second; for the others the figure in job.unit
     cpu_us: float | None = None  # server CPU per operation
+    notes: dict = field(default_factory=dict)  # text -> value: what else was seen; printed below the table
 
 
 @dataclass
@@ -20,7 +21,7 @@ class Job:
     unit: str                    # IOPS, MiB/s, or what the figure is counted in
     sides: dict                  # name -> function(bench, job) -> Sample; 'ours' first, then 'raw', then the peer
     at_least: dict = field(default_factory=dict)  # side -> bound on ours / side
-    at_most: dict = field(default_factory=dict)   # the same from above; 'figure' -> on ours; 'cpu' -> on its ratio
+    at_most: dict = field(default_factory=dict)   # the same from above; 'figure' or a note -> on ours; 'cpu' -> on its ratio
     beside: dict = field(default_factory=dict)    # text -> (side, side): a ratio that is printed below the table
     fio: list = field(default_factory=list)
     least_runtime_s: int = 0

@@ -33,8 +33,8 @@ def open_huge(bench, job):
         with process([bench.ploop.path, 'serve', path, '--socket', socket]):
             wait_for(lambda: os.path.exists(socket), 'ploop serve', 120)
             seconds = time.monotonic() - begin
-            bench.note('open-16t: PSS, MiB', Target([], users_of(path)).pss_bytes() / MIB)
-        return Sample(seconds)
+            pss_bytes = Target([], users_of(path)).pss_bytes()
+        return Sample(seconds, notes={'PSS, MiB': pss_bytes / MIB})
     finally:
         os.unlink(path)
 

@@ -7,6 +7,8 @@ def shown(value, unit):
         return f'{value / 1000:.1f} k'
     if unit == 'MiB/s':
         return f'{value / (1 << 20):.0f} MiB/s'
+    if unit == 'calls':
+        return f'{value:.0f} {unit}'
     return f'{value:.2f} {unit}'
 
 
@@ -33,6 +35,9 @@ class Row:
         self.noise = Ratio(rates('raw again'), rates('raw')) if 'raw' in job.sides else None
         self.cpu = {side: statistics.median(cpu(side)) for side in job.sides if all(c is not None for c in cpu(side))}
         self.beside = {text: Ratio(rates(above), rates(below)) for text, (above, below) in job.beside.items()}
+        noted = {text: [sample.notes[text] for r in rounds for sample in r.values() if text in sample.notes]
+                 for text in dict.fromkeys(text for sample in rounds[0].values() for text in sample.notes)}
+        self.notes = {text: (statistics.median(values), min(values), max(values)) for text, values in noted.items()}
         peer = self.peer()
         self.cpu_ratio = Ratio(cpu('ours'), cpu(peer)) if peer in self.cpu and 'ours' in self.cpu else None
 
@@ -48,6 +53,8 @@ class Row:
                 yield f'≤ {bound} {self.job.unit}', self.figures['ours'] <= bound
             elif what == 'cpu':
                 yield f'CPU ≤ {bound} × {self.peer()}', self.cpu_ratio is not None and self.cpu_ratio.median <= bound
+            elif what in self.notes:
+                yield f'{what}: ≤ {bound}', self.notes[what][0] <= bound
             else:
                 yield f'≤ {bound} × {what}', self.ratios[what].median <= bound
 
@@ -72,10 +79,10 @@ HEAD = ('| job | ours | raw | peer | ours / raw | ours / peer | raw / raw | CPU 
         '|---|---|---|---|---|---|---|---|---|')
 
 
-def markdown(rows, notes, machine):
-    """notes: text -> a value of each round"""
+def markdown(rows, machine):
     lines = [machine, '', HEAD, *(row.markdown() for row in rows)]
-    lines += [f'\n{text}: {ratio}' for row in rows for text, ratio in row.beside.items()]
-    lines += [f'\n{text}: {statistics.median(values):.1f} ({min(values):.1f}…{max(values):.1f})'
-              for text, values in notes.items()]
+    for row in rows:
+        lines += [f'\n{row.job.name}: {text}: {ratio}' for text, ratio in row.beside.items()]
+        lines += [f'\n{row.job.name}: {text}: {median:.1f} ({low:.1f}…{high:.1f})'
+                  for text, (median, low, high) in row.notes.items()]
     return '\n'.join(lines)

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """The figures: ours, the raw file and the peer take turns on the same image file, round after round."""
 import argparse
-import collections
 import functools
 import json
 import os
@@ -29,13 +28,8 @@ class Bench:
         self.runtime_s = args.runtime or (2 if args.quick else 8)
         self.rounds = args.rounds or (1 if args.quick else None)
         self.disk_bytes = (args.size or (1 if args.quick else 4)) * GIB
-        self.notes = collections.defaultdict(list)
         build = os.environ.get('BUILD', os.path.join(os.path.dirname(__file__), '../build/release'))
         self.ploop = Ploop(os.path.abspath(build))
-
-    def note(self, text, value):
-        """What stands below the table: one value of this round."""
-        self.notes[text].append(value)
 
     def make(self, name, size_bytes, mapped_bytes):
         folder = os.path.join(self.scratch, name)
@@ -128,7 +122,7 @@ def main():
         if not args.quick and any(side in PEERS for job in chosen for side in job.sides):
             bench.choose_qemu_aio()
         rows = [bench.measure(job) for job in chosen]
-        print(markdown(rows, bench.notes, machine() + f'; qemu-nbd --aio={Servers.qemu_aio}'))
+        print(markdown(rows, machine() + f'; qemu-nbd --aio={Servers.qemu_aio}'))
         if args.json:
             with open(args.json, 'w') as f:
                 json.dump([row.json() for row in rows], f, indent=1)

@@ -14,6 +14,7 @@ SETTLE_S = 0.5            # until the guest has its own copy of what it writes, 
 WRITTEN_BYTES = 128 * MIB  # where the guest writes: each snapshot costs at most as much space again
 # Not as fast as it goes: a queue that is always full would hide a pause behind its own length.
 GUEST = [*four_k('randwrite', 8), '--rate_iops=4000', f'--size={WRITTEN_BYTES}']
+HELD = 'pause the server reports, p99, ms'
 
 
 def take(bench, disk, count):
@@ -29,17 +30,17 @@ def take(bench, disk, count):
     return taken
 
 
-def note(bench, requests, taken):
+def notes(requests, taken):
     """What stands beside the figure, so that a reader can tell the snapshot from the machine and from the copying."""
+    held = [pause_ms for _, _, pause_ms in taken]
     quiet = [requests.longest_gap_ms(begin - (end - begin), begin - 1) for begin, end, _ in taken]
-    around = [max(requests.took_between(begin, end + 1)) for begin, end, _ in taken]
-    for text, value in (('pause the server reports, p99', rank([pause for _, _, pause in taken], 0.99)),
-                        ('pause the server reports, longest', max(pause for _, _, pause in taken)),
-                        ('no request complete, p99 in as much time before each snapshot', rank(quiet, 0.99)),
-                        ('slowest request of the guest around a snapshot, median', rank(around, 0.5)),
-                        ('slowest request of the guest around a snapshot, longest', max(around)),
-                        ('requests of the guest over the whole run, p99.9', requests.share_ms(0.999))):
-        bench.note(f'snapshot-pause: {text}, ms', value)
+    slowest = [max(requests.took_between(begin, end + 1)) for begin, end, _ in taken]
+    return {HELD: rank(held, 0.99),
+            'pause the server reports, longest, ms': max(held),
+            'no request complete in as much time before the snapshot, p99, ms': rank(quiet, 0.99),
+            'slowest request around a snapshot, median, ms': rank(slowest, 0.5),
+            'slowest request around a snapshot, longest, ms': max(slowest),
+            'requests of the whole run, p99.9, ms': rank(requests.took_ms, 0.999)}
 
 
 def pause(bench, job):
@@ -52,13 +53,13 @@ def pause(bench, job):
         with disk.ours_mounted() as target, foreground(folder, target, GUEST) as guest:
             taken = take(bench, disk, QUICK_SNAPSHOTS if bench.quick else SNAPSHOTS)
             requests = guest.stop()
-        note(bench, requests, taken)
-        return Sample(rank([requests.longest_gap_ms(begin, end) for begin, end, _ in taken], 0.99))
+        gaps = [requests.longest_gap_ms(begin, end) for begin, end, _ in taken]
+        return Sample(rank(gaps, 0.99), notes=notes(requests, taken))
     finally:
         shutil.rmtree(folder)
 
 
 JOBS = [
-    Job('snapshot-pause', 'guest pause of a snapshot: mounted 1 TiB disk, 4k randwrite, 100 in a row, p99', 'ms',
-        {'ours': pause}, at_most={'figure': 10}, most_rounds=3, root=True),
+    Job('snapshot-pause', 'longest time without a request complete around a snapshot: mounted 1 TiB disk, 4k randwrite, p99 of 100', 'ms',
+        {'ours': pause}, at_most={'figure': 10, HELD: 10}, most_rounds=3, root=True),
 ]
