@@ -1,10 +1,12 @@
 /* A client that knows what it was promised: it writes over NBD until the server dies, and later checks.
  *
- *   writer write URI LOG    random blocks, many in flight, a flush now and then; ends when the connection does
- *   writer verify URI LOG   each block shows its last acknowledged version, or one that was submitted since
- *   writer flushed URI LOG  … or, after the death of everything, its last flushed one or one since
+ *   writer write URI LOG [COUNT]    random blocks, many in flight, a flush now and then; ends when the connection does, or
+ *                                   when that many are acknowledged
+ *   writer verify URI LOG [FROM]    each block shows its last acknowledged version, or one that was submitted since
+ *   writer flushed URI LOG [FROM]   … or, after the death of everything, its last flushed one or one since
  *
- * LOG is shared memory in a file: what it says survives the writer's death too. */
+ * LOG is shared memory in a file: what it says survives the writer's death too. FROM is an older copy of it, for a snapshot
+ * that was taken after FROM and before LOG: a block shows what FROM promises, or a version that was submitted until LOG. */
 #include <fcntl.h>
 #include <libnbd.h>
 #include <stdio.h>
@@ -33,6 +35,7 @@ struct flight {
 };
 
 static struct promise *promises;
+static const struct promise *promised; /* the least that may show: @promises, or an older copy */
 static struct flight flights[IN_FLIGHT];
 static struct nbd_handle *nbd;
 static bool is_writing;
@@ -84,17 +87,28 @@ static bool submit_flush(void)
 	return nbd_aio_flush(nbd, (nbd_completion_callback){.callback = flushed}, 0) >= 0;
 }
 
-static int run(struct prng *random)
+static bool is_idle(void)
+{
+	for (uint32_t i = 0; i < IN_FLIGHT; i++) {
+		if (flights[i].busy)
+			return false;
+	}
+	return !flush_busy;
+}
+
+static int run(struct prng *random, uint64_t count)
 {
 	uint64_t writes = 0;
 	for (;;) {
-		for (uint32_t i = 0; i < IN_FLIGHT; i++) {
+		for (uint32_t i = 0; i < IN_FLIGHT && writes < count; i++) {
 			if (flights[i].busy)
 				continue;
 			if (!submit(&flights[i], random))
 				goto gone;
 			writes++;
 		}
+		if (writes == count && is_idle())
+			return nbd_shutdown(nbd, 0);
 		if (!flush_busy && prng_percent(random, 2) && !submit_flush())
 			goto gone;
 		if (nbd_poll(nbd, -1) < 0)
@@ -128,36 +142,45 @@ static int verify(bool only_flushed)
 			fprintf(stderr, "block %u: %s\n", b, nbd_get_error());
 			return 1;
 		}
-		uint32_t from = only_flushed ? p->flushed : p->acknowledged;
+		uint32_t from = only_flushed ? promised[b].flushed : promised[b].acknowledged;
 		uint32_t v = version_of(data, b, from, p->submitted);
 		if (v == UINT32_MAX && wrong++ < 10)
 			fprintf(stderr, "block %u: shows none of versions %u to %u\n", b, from, p->submitted);
 		seen += p->submitted > 0;
-		if (v != UINT32_MAX)
+		if (v != UINT32_MAX && promised == promises)
 			*p = (struct promise){v, v, v};
 	}
 	printf("%u blocks written, %u wrong\n", seen, wrong);
 	return wrong > 0;
 }
 
+static struct promise *log_open(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT, 0600);
+	size_t bytes = BLOCKS * sizeof(struct promise);
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
+		return NULL;
+	struct promise *log = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return log == MAP_FAILED ? NULL : log;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc != 4)
+	if (argc != 4 && argc != 5)
 		return 2;
-	int fd = open(argv[3], O_RDWR | O_CREAT, 0600);
-	size_t bytes = BLOCKS * sizeof(*promises);
-	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
-		return 2;
-	promises = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	bool is_write = strcmp(argv[1], "write") == 0;
+	promises = log_open(argv[3]);
+	promised = argc == 5 && !is_write ? log_open(argv[4]) : promises;
 	nbd = nbd_create();
-	if (promises == MAP_FAILED || !nbd || nbd_connect_uri(nbd, argv[2]) < 0) {
+	if (!promises || !promised || !nbd || nbd_connect_uri(nbd, argv[2]) < 0) {
 		fprintf(stderr, "%s: %s\n", argv[2], nbd_get_error());
 		return 2;
 	}
 	struct prng random = {prng_seed((uint64_t)getpid())};
-	if (strcmp(argv[1], "write") == 0) {
+	if (is_write) {
 		printf("SEED=%llu\n", (unsigned long long)random.state);
-		return run(&random);
+		return run(&random, argc == 5 ? strtoull(argv[4], NULL, 0) : UINT64_MAX);
 	}
 	int r = verify(strcmp(argv[1], "flushed") == 0);
 	nbd_close(nbd);
