@@ -214,6 +214,41 @@ Test(ploop_merge, each_kind_may_be_cancelled_at_any_moment)
 		}
 }
 
+/* A flush that waits for the top when the roles are exchanged back waits for the image below too. */
+static void flush_while_cancelled(uint64_t seed)
+{
+	struct rig_shape shape = four;
+	shape.depth = 2;
+	struct rig *r = rig_new(loop, &shape, seed);
+	rig_start_journal(r, 0);
+	cr_assert(eq(int, rig_open(r), 0), "%s", pl_error());
+	for (uint64_t c = 0; c < 8; c++)
+		rig_submit(r, PL_WRITE, 0, c * RIG_CLUSTER_SECTORS, RIG_CLUSTER_SECTORS, false);
+	cr_assert(rig_drain(r), "%s", r->why);
+	rig_merge(r, 1, PL_INTO_PARENT);
+	turns(r, 4 + seed % 16);
+	for (uint64_t c = 8; c < 12; c++)
+		rig_submit(r, PL_WRITE, 0, c * RIG_CLUSTER_SECTORS, RIG_CLUSTER_SECTORS, false);
+	cr_assert(rig_drain(r) && rig_submit(r, PL_FLUSH, 0, 0, 0, false), "%s", r->why);
+	rig_cancel(r);
+	cr_assert(rig_drain(r), "%s", r->why);
+	r->power.failed = true;
+	cr_assert(rig_wait(r), "%s", r->why);
+	rig_close(r);
+	rig_lose_power(r, &r->chain, SURVIVES_NOTHING);
+	cr_assert(eq(int, rig_settle_lower(r), 0), "%s", pl_error());
+	cr_assert(eq(int, rig_open(r), 0), "%s", pl_error());
+	cr_assert(rig_judge(r, MODEL_POWER_FAILED), "SEED=%llu: %s", (unsigned long long)seed, r->why);
+	cr_assert(eq(int, rig_close(r), 0), "%s", pl_error());
+	rig_free(r);
+}
+
+Test(ploop_merge, D1_a_flush_waits_for_both_images_of_a_merge_that_is_cancelled)
+{
+	for (uint64_t seed = 1; seed < 100; seed++)
+		flush_while_cancelled(seed);
+}
+
 static void close_after(uint32_t child, enum pl_merge_into into, uint32_t after)
 {
 	struct rig *r = open_rig(&four, after);
