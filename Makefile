@@ -111,7 +111,9 @@ $(BUILD)/%.o: %.c
 
 # ---- tests: a unit test links only the archives below the folder it tests
 UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c tests/crash/*.c tests/nbd/*.c tests/threads/*.c tests/kill/*.c))
+UNIT_TESTS += $(BUILD)/tests/model/bundles
 SUPPORT_OBJS := $(call objs,$(call srcs,tests/support) $(call srcs,tests/images))
+MODEL_OBJS := $(call objs,$(filter-out tests/model/bundles.c,$(call srcs,tests/model)))
 unit-tests: $(UNIT_TESTS) ## build the unit tests
 
 $(BUILD)/tests/unit/layout_%: $(BUILD)/tests/unit/layout_%.o $(BUILD)/liblayout.a
@@ -129,6 +131,9 @@ $(BUILD)/tests/unit/cli_%: $(BUILD)/tests/unit/cli_%.o $(BUILD)/libcli.a $(ARCHI
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_OBJS) $(ARCHIVES)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(SUPPORT_OBJS) $(BUILD)/libserve.a $(BUILD)/libsnapshot.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -lcriterion -Wl,--as-needed -lnbd $(SERVE_LIBS) $(ENGINE_LIBS)
+
+$(BUILD)/tests/model/bundles: $(MODEL_OBJS)
+$(BUILD)/tests/model/bundles: SUPPORT_OBJS += $(MODEL_OBJS)
 
 # Its calls for memory come to itself first.
 $(BUILD)/tests/unit/ploop_no_memory: LDFLAGS += $(addprefix -Wl$(COMMA)--wrap=,malloc calloc realloc aligned_alloc strdup)
@@ -169,6 +174,9 @@ tidy: ## taste and architecture: who includes whom, exports, lengths, banned cal
 
 crash: ## power failures at random: N=100000 of them, from a random seed or SEED=n
 	@SEED=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} CRASHES=$(or $(N),100000) T='crash/*' tests/run-tests
+
+model: ## operations on bundles at random, against a model: SECONDS=3600 of each kind, from a random seed or SEED=n
+	@SEED=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} MODEL_SECONDS=$(or $(SECONDS),3600) T='model/*' tests/run-tests
 
 kill: ## servers killed under their clients: N=50 rounds of each
 	@ROUNDS=$(or $(N),50) T='kill/* mount/070-kill' tests/run-tests
@@ -218,4 +226,4 @@ help: ## this text
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 FORCE:
-.PHONY: FORCE all man unit-tests canaries fuzzers check asan tsan fuzz tidy crash kill owed bench demo deps install compile_commands clean help
+.PHONY: FORCE all man unit-tests canaries fuzzers check asan tsan fuzz tidy crash model kill owed bench demo deps install compile_commands clean help

@@ -53,9 +53,11 @@ list_tests()
 	list_scripts "" release 60 tests/tidy/*.sh tests/runner/*.sh
 	list_programs "" release 120 tests/unit/*.c
 	list_programs "" release 600 tests/crash/*.c tests/nbd/*.c tests/threads/*.c
+	list_programs "" release $((8 * ${MODEL_SECONDS:-4} + 300)) tests/model/bundles.c
 	list_scripts "" release 120 tests/cli/*/test.sh
 	list_scripts "" release 300 "${scripts[@]}"
 	list_programs asan/ asan 600 tests/canary/asan_*.c tests/unit/*.c tests/crash/*.c tests/nbd/*.c tests/threads/*.c
+	list_programs asan/ asan 600 tests/model/bundles.c
 	list_scripts asan/ asan 120 tests/cli/*/test.sh tests/nbd/*.sh tests/mount/*.sh
 	list_programs tsan/ tsan 600 tests/canary/tsan_*.c tests/threads/*.c
 	list_fuzzers
