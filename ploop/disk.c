@@ -186,6 +186,24 @@ static int settle_all(const struct pl_chain_spec *chain, const struct unsettled 
 	return 0;
 }
 
+/* First the images below, then, if its table asks for it, the top. */
+static int open_settled(struct pl_loop *loop, const struct pl_chain_spec *chain, const struct pl_open_options *options,
+			struct pl_disk **out)
+{
+	int r = 0;
+	for (int i = 0; i < 2; i++) {
+		struct unsettled unsettled = {0};
+		r = open_once(loop, chain, options, i == 0 ? &unsettled : NULL, out);
+		if (r != -EAGAIN)
+			return r;
+		unsettled.at[chain->count - 1] = !unsettled.any;
+		r = settle_all(chain, &unsettled);
+		if (r < 0)
+			return r;
+	}
+	return open_once(loop, chain, options, NULL, out);
+}
+
 #define PEEK_TRIES 5
 
 int pl_disk_open(struct pl_loop *loop, const struct pl_chain_spec *chain, const struct pl_open_options *options,
@@ -195,12 +213,7 @@ int pl_disk_open(struct pl_loop *loop, const struct pl_chain_spec *chain, const 
 	options = options ? options : &defaults;
 	if ((options->flags & (PL_OPEN_PEEK | PL_OPEN_READONLY)) == PL_OPEN_PEEK)
 		return pl_fail(-EINVAL, "a disk is opened without locks for reading only");
-	struct unsettled unsettled = {0};
-	int r = open_once(loop, chain, options, &unsettled, out);
-	if (r == -EAGAIN && unsettled.any)
-		r = settle_all(chain, &unsettled);
-	if (r == 0 && unsettled.any)
-		r = open_once(loop, chain, options, NULL, out);
+	int r = open_settled(loop, chain, options, out);
 	/* The file may have grown between its length and its BAT. */
 	for (int i = 1; r == -EUCLEAN && (options->flags & PL_OPEN_PEEK) && i < PEEK_TRIES; i++)
 		r = open_once(loop, chain, options, NULL, out);

@@ -8,8 +8,9 @@
  * -errno: there is something and it cannot be brought in; the sentence says why. */
 int settle_image(const struct pl_image_ref *ref);
 
-/* The same for an image below the top that is marked in use: its server died before it was sealed (seal.h), or while a
- * merge wrote into it. Without anything to bring in it is only closed, if we may. */
+/* The same for an image that cannot be opened with its chain as it is: below the top and marked in use, because its
+ * server died before it was sealed (seal.h) or while a merge wrote into it; or a top that a merge was draining. Without
+ * anything to bring in it is only closed, if we may. */
 int settle_below(const struct pl_image_ref *ref);
 
 #endif
