@@ -77,7 +77,8 @@ def syncs(bench, job):
 
 
 JOBS = [
-    Job('clone', 'linked clone of a 100 GiB ext4 template, median of 50', 'ms', {'ours': wall_ms}, at_most={'figure': 20}),
+    Job('clone', 'linked clone of a 100 GiB ext4 template, median of 50', 'ms', {'ours': wall_ms},
+        at_most={'figure': 20}),
     Job('clone-space', 'what a linked clone takes on disk', 'MiB', {'ours': space_mib}, at_most={'figure': 2},
         most_rounds=1),
     Job('clone-syncs', 'fsync and fdatasync of a linked clone', 'calls', {'ours': syncs}, at_most={'figure': 4},

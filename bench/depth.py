@@ -36,7 +36,8 @@ def qcow2_chain(bench, depth):
                             str(bench.disk_bytes)], check=True)
             writes = ''.join(f'write -q -s {noise} {cluster}M 1M\n'
                              for cluster in range(level, bench.disk_bytes // MIB, depth))
-            subprocess.run(['qemu-io', '-f', 'qcow2', path], input=writes, text=True, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(['qemu-io', '-f', 'qcow2', path], input=writes, text=True, check=True,
+                           stdout=subprocess.DEVNULL)
             images.evict(path)
             below = ['-b', path, '-F', 'qcow2']
     return Servers(bench.ploop, folder, top, 0, bench.disk_bytes).qemu('qcow2')

@@ -47,8 +47,8 @@ class Foreground:
         self.log = os.path.join(scratch, 'foreground')
         command = fio_command(target, args, LONGEST_S) + [f'--write_lat_log={self.log}', '--per_job_logs=0',
                                                          '--log_unix_epoch=1', '--disable_slat=1']
-        self.fio = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                    text=True)
+        self.fio = subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.PIPE)
         time.sleep(LEAD_S)
         if self.fio.poll() is not None:
             raise RuntimeError(f'fio: {self.fio.stderr.read().strip()}')

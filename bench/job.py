@@ -21,7 +21,7 @@ class Job:
     unit: str                    # IOPS, MiB/s, or what the figure is counted in
     sides: dict                  # name -> function(bench, job) -> Sample; 'ours' first, then 'raw', then the peer
     at_least: dict = field(default_factory=dict)  # side -> bound on ours / side
-    at_most: dict = field(default_factory=dict)   # the same from above; 'figure' or a note -> on ours; 'cpu' -> on its ratio
+    at_most: dict = field(default_factory=dict)   # same from above; 'figure', a note -> on ours; 'cpu' -> on its ratio
     beside: dict = field(default_factory=dict)    # text -> (side, side): a ratio that is printed below the table
     fio: list = field(default_factory=list)
     least_runtime_s: int = 0

@@ -70,7 +70,7 @@ def online_idle(bench, job):
 
 
 def copied(*commands):
-    """The side that moves as many bytes with these commands, from {child} to {base} or to {new}, which is no file yet."""
+    """The side that moves as many bytes with these commands, from {child} to {base} or to {new}, no file yet."""
     def side(bench, job):
         disk = pair(bench)
         names = {'child': disk.image, 'base': os.path.join(disk.scratch, 'root.hds'),

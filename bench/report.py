@@ -66,8 +66,8 @@ class Row:
         if self.cpu_ratio:
             cpu += f' = {self.cpu_ratio}'
         goals = ', '.join(text + (' ✓' if reached else ' ✗') for text, reached in self.goals())
-        return (f'| {self.job.title} | {figure("ours")} | {figure("raw")} | {figure(peer)}{f" ({peer})" if peer else ""} '
-                f'| {ratio("raw")} | {ratio(peer)} | {self.noise or "–"} | {cpu} | {goals} |')
+        return (f'| {self.job.title} | {figure("ours")} | {figure("raw")} '
+                f'| {figure(peer)}{f" ({peer})" if peer else ""} | {ratio("raw")} | {ratio(peer)} | {self.noise or "–"} | {cpu} | {goals} |')
 
     def json(self):
         return {'job': self.job.name, 'unit': self.job.unit,

@@ -79,7 +79,7 @@ class Bench:
 
 def machine():
     return (f'{os.cpu_count()} CPUs, Linux {platform.release()}; median of paired ratios (lowest…highest round); '
-            f'each round runs every side on the same file')
+            f'each round runs every side')
 
 
 def arguments():

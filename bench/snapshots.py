@@ -60,6 +60,6 @@ def pause(bench, job):
 
 
 JOBS = [
-    Job('snapshot-pause', 'longest time without a request complete around a snapshot: mounted 1 TiB disk, 4k randwrite, p99 of 100', 'ms',
+    Job('snapshot-pause', 'guest pause of a snapshot: mounted 1 TiB disk, 4k randwrite, p99 of 100 in a row', 'ms',
         {'ours': pause}, at_most={'figure': 10, HELD: 10}, most_rounds=3, root=True),
 ]
