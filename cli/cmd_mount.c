@@ -99,6 +99,7 @@ static int attach(const struct mount_args *a, const struct disk *disk, struct pl
 		.chain = disk->chain,
 		.readonly = readonly,
 		.control = disk_control(disk, readonly, control, sizeof(control)),
+		.bundle_lock_fd = (uint32_t)disk->lock_fd,
 		.log_categories = a->debug,
 	};
 	struct pl_attach_options how = {

@@ -91,6 +91,7 @@ static int become_server(const struct serve_args *a, const struct disk *disk)
 		.insecure_tcp = a->insecure_tcp,
 		.allow_uids = uids,
 		.allow_uid_count = a->allow_uids.count,
+		.bundle_lock_fd = (uint32_t)disk->lock_fd,
 		.log_categories = a->debug,
 	});
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static bool has_suffix(const char *word, const char *suffix)
 {
@@ -44,7 +45,7 @@ static int resolve_bundle(const char *word, const struct disk_options *options, 
 		return cli_exit_code(r, CLI_AT_DESCRIPTOR);
 	const char *uuid = options->uuid && options->uuid->text[0] ? options->uuid->text : NULL;
 	if (options->for_writing && !uuid)
-		r = pl_bundle_recover(disk->bundle, NULL, NULL);
+		r = pl_bundle_hold(disk->bundle, &disk->lock_fd);
 	if (r < 0)
 		return cli_exit_code(r, CLI_AT_OPEN);
 	r = pl_bundle_chain(disk->bundle, uuid, &disk->chain);
@@ -125,6 +126,8 @@ void disk_close(struct disk *disk)
 {
 	if (disk->bundle)
 		pl_bundle_close(disk->bundle);
+	if (disk->lock_fd > 0)
+		close(disk->lock_fd);
 	free(disk->images);
 	*disk = (struct disk){0};
 }

@@ -13,6 +13,7 @@ struct disk {
 	struct pl_bundle *bundle;      /* DISK_BUNDLE */
 	struct pl_chain_spec chain;    /* points into the bundle, or at @images */
 	struct pl_image_ref *images;   /* DISK_IMAGES */
+	int lock_fd;                   /* of the bundle, when it is opened for writing; else 0 */
 };
 
 struct disk_options {
@@ -20,7 +21,7 @@ struct disk_options {
 	const struct cli_uuid *uuid;    /* NULL or "": the top */
 	uint64_t cluster_sectors;       /* -b: of a raw base */
 	struct cli_format base_format;  /* -f: of the first image of a list */
-	bool for_writing;               /* first finish what an operation that died left in the bundle */
+	bool for_writing;               /* first finish what an operation that died left in the bundle, and lock it */
 };
 
 /* Is it a descriptor by its form: *.xml, or a folder? */

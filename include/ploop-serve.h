@@ -84,6 +84,7 @@ struct pl_serve_options {
 	uint64_t fuse_part_offset_bytes, fuse_part_length_bytes; /* first partition; 0: no such file */
 	bool fuse_allow_other;
 	const char *control; /* unix socket for operations on the bundle, see pl_control_path(); NULL: none */
+	uint32_t bundle_lock_fd;    /* from pl_bundle_hold(): the server lets go when it is ready; 0: none */
 	const char *log_categories; /* debug lines of these: "nbd,map"; NULL: none */
 };
 

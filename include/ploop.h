@@ -495,6 +495,9 @@ PL_API int pl_images_merge(const char *const *paths, size_t count, const char *i
 /* Finish or undo what an interrupted operation left, as every operation does first; *@what tells (one allocation; NULL
  * when there was nothing). */
 PL_API int pl_bundle_recover(struct pl_bundle *bundle, struct pl_live *live, char **what);
+/* The same for a stopped disk, before it is opened for writing: no operation begins until *@lock_fd and its copies in
+ * other processes are closed. */
+PL_API int pl_bundle_hold(struct pl_bundle *bundle, int *lock_fd);
 
 /* Put the file @path, a copy of the image @guid that was made elsewhere, in its place in a stopped disk: the descriptor
  * names it from then on, or with @keep_name it gets the name of the old file. Only version, cluster size and size are

@@ -45,6 +45,7 @@ static const struct row {
 	{"--fuse-part-length", KIND_U64, AT(fuse_part_length_bytes), "N  its length"},
 	{"--fuse-allow-other", KIND_FLAG, AT(fuse_allow_other), "other users may come in"},
 	{"--control", KIND_TEXT, AT(control), "PATH  let operations on the bundle ask for changes at this unix socket"},
+	{"--bundle-lock", KIND_U32, AT(bundle_lock_fd), "FD  lock of the bundle, closed when ready"},
 	{"--debug", KIND_TEXT, AT(log_categories), "LIST  log lines of these categories"},
 };
 
@@ -164,6 +165,8 @@ int pl_serve_exec(const struct pl_serve_options *options)
 	for (size_t i = 0; i < options->chain.count; i++)
 		if (options->chain.images[i].dir_fd >= 0)
 			fcntl(options->chain.images[i].dir_fd, F_SETFD, 0);
+	if (options->bundle_lock_fd)
+		fcntl((int)options->bundle_lock_fd, F_SETFD, 0);
 	execv(argv[0], argv);
 	return pl_fail(-errno, "%s: %s", argv[0], strerror(errno));
 }

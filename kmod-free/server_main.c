@@ -255,6 +255,8 @@ static int start(struct service *s)
 		return r;
 	if (s->options->pid_file)
 		s->pid_path = realpath(s->options->pid_file, NULL); /* a daemon changes its folder */
+	if (s->options->bundle_lock_fd)
+		close((int)s->options->bundle_lock_fd);
 	await_signal(s);
 	return 0;
 }

@@ -56,7 +56,7 @@ void pl_disk_change_cancel(struct pl_disk *d)
 size_t pl_disk_members(const struct pl_disk *d, struct pl_member *out, size_t max)
 {
 	uint64_t clusters[LEVELS_MAX + 1] = {0};
-	for (uint32_t i = 0; i < d->map.clusters; i++)
+	for (uint32_t i = 0; max > 0 && i < d->map.clusters; i++)
 		clusters[d->map.level[i]]++;
 	for (uint32_t i = 0; i < MIN(d->depth, max); i++) {
 		const struct image *img = chain_at(d, i);

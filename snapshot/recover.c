@@ -224,3 +224,14 @@ int pl_bundle_recover(struct pl_bundle *bundle, struct pl_live *live, char **wha
 		*what = mem_steal(&op.told);
 	return r;
 }
+
+int pl_bundle_hold(struct pl_bundle *bundle, int *lock_fd)
+{
+	autoop struct snap_op op = SNAP_OP_NONE;
+	int r = begin(&op, bundle, NULL);
+	if (!r) {
+		*lock_fd = op.lock_fd;
+		op.lock_fd = -1;
+	}
+	return r;
+}
