@@ -67,7 +67,8 @@ class Row:
             cpu += f' = {self.cpu_ratio}'
         goals = ', '.join(text + (' ✓' if reached else ' ✗') for text, reached in self.goals())
         return (f'| {self.job.title} | {figure("ours")} | {figure("raw")} '
-                f'| {figure(peer)}{f" ({peer})" if peer else ""} | {ratio("raw")} | {ratio(peer)} | {self.noise or "–"} | {cpu} | {goals} |')
+                f'| {figure(peer)}{f" ({peer})" if peer else ""} | {ratio("raw")} | {ratio(peer)} '
+                f'| {self.noise or "–"} | {cpu} | {goals} |')
 
     def json(self):
         return {'job': self.job.name, 'unit': self.job.unit,
