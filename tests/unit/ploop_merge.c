@@ -219,19 +219,21 @@ static void flush_while_cancelled(uint64_t seed)
 {
 	struct rig_shape shape = four;
 	shape.depth = 2;
+	shape.clusters = 60;
 	struct rig *r = rig_new(loop, &shape, seed);
 	rig_start_journal(r, 0);
 	cr_assert(eq(int, rig_open(r), 0), "%s", pl_error());
-	for (uint64_t c = 0; c < 8; c++)
+	for (uint64_t c = 0; c < 56; c++)
 		rig_submit(r, PL_WRITE, 0, c * RIG_CLUSTER_SECTORS, RIG_CLUSTER_SECTORS, false);
 	cr_assert(rig_drain(r), "%s", r->why);
 	rig_merge(r, 1, PL_INTO_PARENT);
 	turns(r, 4 + seed % 16);
-	for (uint64_t c = 8; c < 12; c++)
+	for (uint64_t c = 56; c < 60; c++)
 		rig_submit(r, PL_WRITE, 0, c * RIG_CLUSTER_SECTORS, RIG_CLUSTER_SECTORS, false);
-	cr_assert(rig_drain(r) && rig_submit(r, PL_FLUSH, 0, 0, 0, false), "%s", r->why);
-	rig_cancel(r);
 	cr_assert(rig_drain(r), "%s", r->why);
+	rig_cancel(r);
+	turns(r, seed % 7);
+	cr_assert(rig_submit(r, PL_FLUSH, 0, 0, 0, false) && rig_drain(r), "%s", r->why);
 	r->power.failed = true;
 	cr_assert(rig_wait(r), "%s", r->why);
 	rig_close(r);
@@ -245,7 +247,7 @@ static void flush_while_cancelled(uint64_t seed)
 
 Test(ploop_merge, D1_a_flush_waits_for_both_images_of_a_merge_that_is_cancelled)
 {
-	for (uint64_t seed = 1; seed < 100; seed++)
+	for (uint64_t seed = 1; seed < 150; seed++)
 		flush_while_cancelled(seed);
 }
 
