@@ -1,6 +1,6 @@
 #!/bin/bash
 # The same with a stopped disk, where the command is all that can be killed. ROUNDS=200 for more.
-# timeout: 1800
+# timeout: 7200
 . "$(dirname "$0")/bundle.sh"
 
 make_start

@@ -81,11 +81,12 @@ sum_of()
 make_start()
 {
 	local uuid
+	local -A writes=(["$A"]=400 ["$B"]=1500 ["$TOP"]=100)
 	mkdir start
 	run_check ploop -v0 init -s 64M -b 64 -t none start/root.hds
 	for uuid in "$A" "$B" "$TOP"; do
 		serve start
-		run_check "$WRITER" write "$URI" promises 600
+		run_check "$WRITER" write "$URI" promises "${writes["$uuid"]}"
 		unserve
 		cp promises "start.$uuid"
 		[ "$uuid" = "$TOP" ] || run_check ploop snapshot -u "$uuid" start
@@ -175,19 +176,31 @@ verify_made()
 	unserve
 }
 
-# What the next command does about it: on the disk that still runs, on the stopped one, or when it is served again.
-next_command()
+# The next command, a snapshot, finds what is to be repaired. It may die of it, too.
+take_next()
+{
+	if [ $((KILLS % 3)) = 2 ]; then
+		"$PLOOP" snapshot -u "$D" d >/dev/null 2>&1 </dev/null &
+		sleep "0.0$((RANDOM % 7))$((RANDOM % 10))"
+		kill -KILL $! 2>/dev/null
+		wait $! 2>/dev/null
+	fi
+	"$PLOOP" snapshot-list -H -o uuid d | grep -qxF "$D" || run_check ploop snapshot -u "$D" d
+}
+
+# Given to the disk that goes on, to the stopped one, or to one that was served again before.
+repair()
 {
 	if [ -n "$SERVER" ]; then
-		run_check ploop snapshot -u "$D" d
+		take_next
 		unserve
 	fi
 	[ "$state" = stopped ] || end_writer
 	cp promises after
-	[[ ! $ploop_tree =~ a5 || $name != switch* ]] || cp "start.$A" promises
-	[ $((round % 4)) = 1 ] || "$PLOOP" snapshot-list -H -o uuid d | grep -qxF "$D" || run_check ploop snapshot -u "$D" d
+	[[ ! $ploop_tree =~ a5 || $1 != switch* ]] || cp "start.$A" promises
+	[ $((KILLS % 4)) = 1 ] || take_next
 	verify_disk d
-	"$PLOOP" snapshot-list -H -o uuid d | grep -qxF "$D" || run_check ploop snapshot -u "$D" d
+	take_next
 }
 
 # It appeared as a whole or not at all; what a dead one left does not keep another from being made.
@@ -228,11 +241,13 @@ round()
 	if [ "$state" = running ]; then
 		serve d
 		start_writer
+		# Merging goes the way that moves less: down from a top with little in it, up into one with more than its parent.
+		[ $((RANDOM % 3)) != 0 ] || sleep 0.5
 	fi
 	cp promises before
 	operate "$1" "$2"
 	expect_tree_like "$now"
-	next_command
+	repair "$1"
 	expect_tree_like "${now//5/d d5}"
 	[ "${words[0]}" != clone ] || check_clone
 	run_check ploop snapshot-delete -u "$D" d
@@ -245,16 +260,16 @@ round()
 
 kill_rounds()
 {
-	local state=$1 name round victims=(both server command server command all)
+	local state=$1 name round victims=(server command both command all command)
 	[ "$state" = running ] || victims=(command)
 	shift
 	for name; do
-		for round in $(seq 0 "${ROUNDS:-6}"); do
+		for round in $(seq 0 "${ROUNDS:-2}"); do
 			each "$state $name, round $round"
 			if [ "$round" = 0 ]; then
 				round "$name" nobody
 			else
-				round "$name" "${victims[round % ${#victims[@]}]}"
+				round "$name" "${victims[KILLS % ${#victims[@]}]}"
 			fi
 		done
 	done

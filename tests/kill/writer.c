@@ -1,12 +1,13 @@
 /* A client that knows what it was promised: it writes over NBD until the server dies, and later checks.
  *
- *   writer write URI LOG [COUNT]    random blocks, many in flight, a flush now and then; ends when the connection does, or
- *                                   when that many are acknowledged
+ *   writer write URI LOG [COUNT]    random blocks, many in flight, a flush now and then; ends when the connection does,
+ *                                   or when that many are acknowledged
  *   writer verify URI LOG [FROM]    each block shows its last acknowledged version, or one that was submitted since
  *   writer flushed URI LOG [FROM]   … or, after the death of everything, its last flushed one or one since
  *
- * LOG is shared memory in a file: what it says survives the writer's death too. FROM is an older copy of it, for a snapshot
- * that was taken after FROM and before LOG: a block shows what FROM promises, or a version that was submitted until LOG. */
+ * LOG is shared memory in a file: what it says survives the writer's death too. FROM is an older copy of it, for a
+ * snapshot that was taken after FROM and before LOG: a block shows what FROM promises, or a version that was submitted
+ * until LOG. */
 #include <fcntl.h>
 #include <libnbd.h>
 #include <stdio.h>
