@@ -46,7 +46,7 @@ static void run(uint64_t seed, bool running, uint32_t deaths_percent)
 /* Runs with one seed after the other until the time is over; one at least. */
 static void go_on(bool running, uint32_t deaths_percent)
 {
-	time_t end = time(NULL) + (time_t)number("MODEL_SECONDS", 4);
+	time_t end = time(NULL) + (time_t)number("MODEL_SECONDS", 3);
 	uint64_t seed = prng_seed(1);
 	do
 		run(seed++, running, deaths_percent);

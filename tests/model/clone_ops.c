@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct clone_words {
 	const char *target, *guid;
@@ -114,7 +115,7 @@ void clone_operate(struct world *w, struct bundle *source)
 	if (died) { /* who makes it again removes what was left of it */
 		uint32_t deaths = w->deaths_percent;
 		w->deaths_percent = 0;
-		made = clone_once(w, source, &o, &died);
+		made = access(o.target, F_OK) == 0 || clone_once(w, source, &o, &died);
 		w->deaths_percent = deaths;
 	}
 	if (made)

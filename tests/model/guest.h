@@ -1,7 +1,8 @@
 /* A disk that runs, and its guest: requests of all kinds in flight, of which no two touch the same block.
  *
  * While an operation goes on they are logged, because a snapshot is taken at a moment that only the engine knows: what
- * completed before it is in, what was submitted after it is not, and each cluster of what was under way is in or not. */
+ * completed before it is in, what was submitted after it is not, and each cluster of what was under way is in or not.
+ */
 #ifndef TEST_MODEL_GUEST_H
 #define TEST_MODEL_GUEST_H
 

@@ -16,7 +16,8 @@ struct remote_result {
 };
 
 /* @call with the bundle in @folder. @g: the disk, if it runs; its guest goes on meanwhile. @stop_after: how many points
- * it passes before it dies; -1: all. @cancel_after: after so many turns the engine's changes are cancelled; 0: never. */
+ * it passes before it dies; -1: all. @cancel_after: after so many turns the engine's changes are cancelled; 0: never.
+ */
 struct remote_result remote_call(const char *folder, struct guest *g, bundle_call *call, void *arg, int stop_after,
 				 uint32_t cancel_after);
 

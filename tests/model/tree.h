@@ -1,8 +1,8 @@
 /* What a bundle is, for the model: a tree of images, each with a version number per block; and what an operation may
  * make of it, step by step.
  *
- * An operation is foretold as a list of trees: the one before, then one for each time the descriptor is stored. One that
- * succeeds leaves the last of them, one that dies any of them, and nothing else is ever seen. */
+ * An operation is foretold as a list of trees: the one before, then one for each time the descriptor is stored. One
+ * that succeeds leaves the last of them, one that dies any of them, and nothing else is ever seen. */
 #ifndef TEST_MODEL_TREE_H
 #define TEST_MODEL_TREE_H
 

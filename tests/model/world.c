@@ -53,6 +53,7 @@ void world_begin(struct world *w, uint64_t seed)
 	w->story.step = calloc(MAX_STEPS, sizeof(*w->story.step));
 	w->seed = seed;
 	w->random.state = seed;
+	w->guests.state = ~seed;
 }
 
 void world_end(struct world *w)
@@ -125,7 +126,7 @@ void world_remove(struct world *w, struct bundle *b)
 void bundle_start(struct world *w, struct bundle *b)
 {
 	struct guest *g = &b->guest;
-	*g = (struct guest){.loop = w->loop, .random = &w->random, .next_version = &w->next_version};
+	*g = (struct guest){.loop = w->loop, .random = &w->guests, .next_version = &w->next_version};
 	int r = guest_start(b->folder, tree_top(&b->tree)->image, g);
 	if (r)
 		world_wrong(w, "%s: start: %d %s", b->folder, r, pl_error());

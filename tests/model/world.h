@@ -12,8 +12,9 @@
 
 struct bundle {
 	bool used, sealed, running;
-	bool interrupted; /* the stopped disk was opened by what died: the next that opens it to write clears the marker */
+	bool interrupted; /* what died had the stopped disk open: its marker stays until it is opened again */
 	char folder[16];
+	bool spared; /* this operation does not die */
 	struct tree tree;
 	struct guest guest; /* when it runs */
 };
@@ -21,7 +22,7 @@ struct bundle {
 struct world {
 	struct bundle at[MAX_BUNDLES];
 	struct pl_loop *loop;
-	struct prng random;
+	struct prng random, guests; /* guests take as many as time allows: what is done next is not theirs to change */
 	uint32_t next_version, next_name;
 	uint32_t deaths_percent;
 	bool running; /* disks may run */

@@ -53,7 +53,7 @@ list_tests()
 	list_scripts "" release 60 tests/tidy/*.sh tests/runner/*.sh
 	list_programs "" release 120 tests/unit/*.c
 	list_programs "" release 600 tests/crash/*.c tests/nbd/*.c tests/threads/*.c
-	list_programs "" release $((8 * ${MODEL_SECONDS:-4} + 300)) tests/model/bundles.c
+	list_programs "" release $((8 * ${MODEL_SECONDS:-3} + 300)) tests/model/bundles.c
 	list_scripts "" release 120 tests/cli/*/test.sh
 	list_scripts "" release 300 "${scripts[@]}"
 	list_programs asan/ asan 600 tests/canary/asan_*.c tests/unit/*.c tests/crash/*.c tests/nbd/*.c tests/threads/*.c
