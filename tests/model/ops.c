@@ -231,6 +231,13 @@ static bool has_file(const struct tree *t, const char *name)
 	return false;
 }
 
+/* What others run on is locked by them, so that it depends on them whether it can be copied. */
+static bool stands_on_shared(struct tree *t, const char *guid)
+{
+	const struct node *n = tree_find(t, guid), *parent = n ? tree_find(t, n->parent) : NULL;
+	return parent && parent->own;
+}
+
 static void op_merge_new(struct world *w, struct bundle *b)
 {
 	char path[128], guid[40], id[40];
@@ -245,6 +252,8 @@ static void op_merge_new(struct world *w, struct bundle *b)
 		snprintf(path, sizeof(path), "%s/%s", b->folder, b->tree.at[0].file);
 	world_note(w, "%s: merge %s into %s", b->folder, guid, path);
 	foretell(w, b);
+	if (stands_on_shared(&b->tree, guid))
+		return;
 	int err = foretell_merge_new(&w->story, guid, strchr(path, '/') + 1, exists);
 	perform(w, b, merge_call, &o, err, false, NULL);
 	if (!exists && !has_file(&b->tree, strchr(path, '/') + 1))
