@@ -117,7 +117,7 @@ bool perform(struct world *w, struct bundle *b, bundle_call *call, void *arg, in
 	struct guest *g = b->running ? &b->guest : NULL;
 	bool dies = prng_percent(&w->random, w->deaths_percent) && !b->spared;
 	bool cancel = may_cancel && !dies && g && prng_percent(&w->random, 25);
-	int stop_after = dies ? (int)prng_below(&w->random, 7) : -1;
+	int stop_after = dies ? (int)prng_below(&w->random, prng_percent(&w->random, 60) ? 3 : 8) : -1;
 	if (g)
 		guest_log_begin(g, &w->log);
 	struct remote_result r =
@@ -317,7 +317,7 @@ static void op_work(struct world *w, struct bundle *b)
 
 static void op_start_or_stop(struct world *w, struct bundle *b)
 {
-	if (b->sealed || !w->running)
+	if (b->sealed || !w->running || (b->running && prng_percent(&w->random, 60)))
 		return;
 	world_note(w, "%s: %s", b->folder, b->running ? "stop" : "start");
 	if (b->running)
@@ -333,7 +333,7 @@ static int seal_call(struct pl_bundle *b, struct pl_live *live, void *arg)
 
 static void op_seal(struct world *w, struct bundle *b)
 {
-	if (b->running || !prng_percent(&w->random, 20))
+	if (b->running || !prng_percent(&w->random, 15))
 		return;
 	world_note(w, "%s: seal", b->folder);
 	foretell(w, b);
@@ -342,7 +342,7 @@ static void op_seal(struct world *w, struct bundle *b)
 
 static void op_remove(struct world *w, struct bundle *b)
 {
-	if (world_free_place(w) || prng_percent(&w->random, 70))
+	if (world_free_place(w) || (!b->sealed && prng_percent(&w->random, 70)))
 		return;
 	world_remove(w, b);
 }
@@ -353,9 +353,9 @@ void world_operate(struct world *w)
 		uint32_t weight;
 		void (*run)(struct world *w, struct bundle *b);
 	} ops[] = {
-		{30, op_work},	   {22, op_create},   {14, op_delete},	     {8, op_merge},
-		{2, op_merge_all}, {3, op_merge_new}, {8, op_switch},	     {8, clone_operate},
-		{3, op_seal},	   {6, op_remove},    {6, op_start_or_stop},
+		{30, op_work},	   {22, op_create},   {14, op_delete},	      {12, op_merge},
+		{2, op_merge_all}, {3, op_merge_new}, {8, op_switch},	      {8, clone_operate},
+		{3, op_seal},	   {6, op_remove},    {10, op_start_or_stop},
 	};
 	uint32_t total = 0, i = 0;
 	w->ops++;
