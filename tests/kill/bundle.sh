@@ -134,16 +134,18 @@ forget_server()
 	SERVER=
 }
 
-# operate NAME VICTIM: until the command has ended, one way or another.
-declare -A USUAL
+# operate NAME VICTIM: until the command has ended, one way or another. USUAL is how long it takes, learned from round 0 and
+# from kills that came in time or too late: how busy the machine is changes.
+declare -A USUAL=()
 operate()
 {
-	local begin=${EPOCHREALTIME/./} words code
+	local begin=${EPOCHREALTIME/./} words code moment
 	read -ra words <<<"${WORDS[$1]}"
 	echo "\$ ploop ${words[*]}"
 	"$PLOOP" "${words[@]}" >op.out 2>&1 </dev/null &
 	command=$!
-	[ "$2" = nobody ] || kill_after $(((RANDOM << 15 | RANDOM) % (USUAL[$1] + 1))) "$2"
+	moment=$(((RANDOM << 15 | RANDOM) % (${USUAL[$1]:-0} + 1)))
+	[ "$2" = nobody ] || kill_after $moment "$2"
 	for _ in $(seq 2000); do
 		kill -0 "$command" 2>/dev/null || break
 		sleep 0.02
@@ -152,14 +154,16 @@ operate()
 	wait "$command" 2>/dev/null
 	code=$?
 	sed 's/^/    /' op.out
-	[ "$code" = 0 ] || CUT=$((CUT + 1))
-	case $2 in
-	nobody)
+	if [ "$2" = nobody ]; then
 		[ "$code" = 0 ] || fail "exit code $code"
 		USUAL[$1]=$((${EPOCHREALTIME/./} - begin))
-		;;
-	server) [ "$code" -lt 128 ] || fail "exit code $code" ;;
-	esac
+	elif [ "$code" = 0 ]; then
+		USUAL[$1]=$moment
+	else
+		CUT=$((CUT + 1))
+		USUAL[$1]=$((USUAL[$1] * 5 / 4))
+	fi
+	[ "$2" != server ] || [ "$code" -lt 128 ] || fail "exit code $code"
 }
 
 # The writer's promises hold, by HOW; in a disk or snapshot that was made since then: those of ./before.
