@@ -400,9 +400,10 @@ struct pl_switch_options {
 	bool keep_bitmap_below; /* the old top keeps a copy of the change bitmap; else only the new one has it */
 	const char *cbt_uuid;   /* 36 characters: the old top keeps its bitmap, an empty one of this id begins */
 };
-/* From some moment on, which lies between two requests, writes go to the pushed image. @change is done when the old top
- * is sealed: durable and closed. -EAGAIN: requests in flight did not end in time, nothing changed, the image is still
- * pushed · -ENOENT nothing was pushed. */
+/* From some moment on writes go to the pushed image. A request of several clusters that is under way in that moment may
+ * be in the old top with some of them: it was not done yet. @change is done when the old top is sealed: durable and
+ * closed. -EAGAIN: requests in flight did not end in time, nothing changed, the image is still pushed · -ENOENT nothing
+ * was pushed. */
 PL_API void pl_disk_switch(struct pl_disk *disk, const struct pl_switch_options *options, struct pl_change *change);
 
 enum pl_merge_into { PL_INTO_CHILD, PL_INTO_PARENT };
@@ -496,7 +497,7 @@ PL_API int pl_images_merge(const char *const *paths, size_t count, const char *i
  * when there was nothing). */
 PL_API int pl_bundle_recover(struct pl_bundle *bundle, struct pl_live *live, char **what);
 /* The same for a stopped disk, before it is opened for writing: no operation begins until *@lock_fd and its copies in
- * other processes are closed. */
+ * other processes are closed. Waits up to 5 s for one that runs. */
 PL_API int pl_bundle_hold(struct pl_bundle *bundle, int *lock_fd);
 
 /* Put the file @path, a copy of the image @guid that was made elsewhere, in its place in a stopped disk: the descriptor

@@ -88,13 +88,16 @@ static void settle(struct writer *w, int res)
 	disk_wake(w->disk, &w->disk->slot_waiters);
 }
 
-/* @req has what it wanted of @w. A top that was sealed meanwhile is followed by the next. */
+/* @req has what it wanted of @w. An image that is leaving comes first, the writer last; who has waited for the writer
+ * when the two changed places must wait for the one that now leaves, too. */
 static void served(struct writer *w, struct pl_req *req, int res)
 {
 	struct pl_disk *d = w->disk;
 	req->res = res;
 	if (res == 0 && w != d->writer)
 		await_round(d->writer, req);
+	else if (res == 0 && d->leaving && d->leaving->sealing)
+		await_round(d->leaving, req);
 	else
 		req_complete(req);
 }

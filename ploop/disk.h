@@ -26,7 +26,7 @@
 
 #define FRAG_COUNT 512u
 #define GATE_BUCKETS 256u
-#define BOUNCE_COUNT 4u
+#define BOUNCE_COUNT 8u
 #define BOUNCE_BYTES (1u << 20)
 #define RUN_MAX_BYTES (32u << 20) /* a fragment takes no further cluster beyond it */
 #define FREED_MAX 512u            /* unmapped clusters that wait for a round before one is demanded */

@@ -52,7 +52,8 @@ static int take_over_slot(struct writer *w, uint64_t word)
 	if (in_top && now.file.n == f.n)
 		return 0; /* its BAT entry was written */
 
-	if (f.n == 0 && map_has_below(&d->map, g)) /* a merge moved it down: what is below shows, which the map forgot */
+	/* A merge moved it down: what is below shows, which the map has forgotten. */
+	if (f.n == 0 && map_has_below(&d->map, g))
 		return !in_top || d->peek ? 0 : -EAGAIN;
 	uint64_t in_file = img->store->size_bytes >> d->cluster_shift;
 	if (f.n != 0 && (f.n < lay_header_clusters(&img->header) || f.n >= in_file))

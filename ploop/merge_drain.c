@@ -66,16 +66,25 @@ static void publish(struct frag *f)
 static void await_durable(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
-	struct commit *c = &f->w->commit;
-	if (d->failed) {
-		pending_unreserve(d->leaving->pending);
-		frag_finish(f, -EIO);
-	} else if (c->rounds >= slot_of(f)->round) {
+	struct merge *m = slot_of(f)->m;
+	bool is_durable = f->w->commit.rounds >= slot_of(f)->round;
+	if (!d->failed && !is_durable) {
+		frag_wait(f, &d->slot_waiters, await_durable);
+		return;
+	}
+	m->copied--;
+	if (is_durable && !d->failed) {
 		publish(f);
 	} else {
-		frag_wait(f, &d->slot_waiters, await_durable);
-		commit_demand(f->w);
+		pending_unreserve(d->leaving->pending);
+		frag_finish(f, -EIO);
 	}
+}
+
+void merge_demand_round(struct merge *m)
+{
+	if (m->copied > 0 && (m->copied == m->in_flight || m->copied >= MERGE_SLOTS / 2))
+		commit_demand(m->writer);
 }
 
 void move_copied(struct frag *f)
@@ -84,13 +93,16 @@ void move_copied(struct frag *f)
 	const struct commit *c = &w->commit;
 	struct merge_slot *slot = slot_of(f);
 	w->writes++;
+	bounce_put(f);
 	frag_rest(f);
 	if (w->pending) {
 		slot->to = f->new_file;
 		pending_set(w->pending, f->g, f->new_file);
 	}
 	slot->round = c->rounds + (c->state == COMMIT_IDLE ? 1 : 2); /* the next that is cut */
+	slot->m->copied++;
 	await_durable(f);
+	merge_demand_round(slot->m);
 }
 
 static void take_place(struct frag *f)

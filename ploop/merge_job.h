@@ -7,7 +7,7 @@
 #include "ploop/merge.h"
 #include "ploop/quiesce.h"
 
-#define MERGE_SLOTS   4u /* clusters that move at a time */
+#define MERGE_SLOTS   64u /* clusters that move at a time */
 #define MERGE_HOLD_NS (30 * NS_PER_S) /* how long requests in flight may take when the chain changes */
 
 struct merge_slot { /* a cluster on its way */
@@ -35,6 +35,7 @@ struct merge {
 	struct merge_slot slots[MERGE_SLOTS];
 	uint32_t next;      /* cluster to look at */
 	uint32_t in_flight;
+	uint32_t copied;    /* of those: they wait to be durable */
 	uint64_t moved, total;
 	uint64_t guest_seen; /* its requests, when we looked last */
 	struct pl_timer pace;
@@ -73,5 +74,7 @@ int merge_begin_fold(struct merge *m, enum pl_merge_into into);
 
 /* ---- merge_live.c: move what m->source has in the map with requests of m->op, then m->moved_all() */
 void merge_move_all(struct merge *m);
+/* Draining: is it time to make durable what was copied? A sync holds up what is being copied, so a round is for many. */
+void merge_demand_round(struct merge *m);
 
 #endif

@@ -26,6 +26,7 @@ static void moved(struct pl_req *req)
 		m->res = req->res;
 	m->moved++;
 	change_progress(m->disk, m->moved << m->disk->cluster_shift, m->total << m->disk->cluster_shift);
+	merge_demand_round(m);
 	uint64_t delay_ns = stops(m) ? 0 : merge_pace_ns(m, took_ns);
 	if (delay_ns == 0)
 		step(m);

@@ -4,8 +4,8 @@
  *                                                   |
  *                                                   +-- not in time: released, ready() gets -EAGAIN
  *
- * Flushes that wait for a round are not waited for: they go on waiting, for the rounds after. First writes that wait for
- * a buffer to copy with are withdrawn, and decide anew afterwards. So a hold takes as long as the slowest I/O in flight,
+ * Flushes that wait for a round are not waited for: they go on waiting, for the rounds after. First writes that have
+ * written nothing yet are withdrawn, and decide anew afterwards. So a hold takes as long as the slowest I/O in flight,
  * and no sync. */
 #ifndef PLOOP_QUIESCE_H
 #define PLOOP_QUIESCE_H

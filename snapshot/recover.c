@@ -12,6 +12,8 @@
  * Other markers (Temporary, TemporaryZero…) ask for long work and are left to those who merge anyway. */
 #include "snapshot/op.h"
 
+#include <time.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -225,7 +227,11 @@ int pl_bundle_recover(struct pl_bundle *bundle, struct pl_live *live, char **wha
 	return r;
 }
 
-int pl_bundle_hold(struct pl_bundle *bundle, int *lock_fd)
+/* Who else opens or changes the bundle is soon done, in most cases. */
+#define HOLD_WAIT_NS (5 * NS_PER_S)
+#define HOLD_RETRY_NS (20 * NS_PER_MS)
+
+static int hold_once(struct pl_bundle *bundle, int *lock_fd)
 {
 	autoop struct snap_op op = SNAP_OP_NONE;
 	int r = begin(&op, bundle, NULL);
@@ -233,5 +239,14 @@ int pl_bundle_hold(struct pl_bundle *bundle, int *lock_fd)
 		*lock_fd = op.lock_fd;
 		op.lock_fd = -1;
 	}
-	return r;
+	return r == -EBUSY && op.lock_fd < 0 ? -EAGAIN : r;
+}
+
+int pl_bundle_hold(struct pl_bundle *bundle, int *lock_fd)
+{
+	uint64_t give_up_ns = pl_now_ns() + HOLD_WAIT_NS;
+	int r;
+	while ((r = hold_once(bundle, lock_fd)) == -EAGAIN && pl_now_ns() < give_up_ns)
+		nanosleep(&(struct timespec){.tv_nsec = HOLD_RETRY_NS}, NULL);
+	return r == -EAGAIN ? -EBUSY : r;
 }

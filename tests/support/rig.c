@@ -50,16 +50,13 @@ static void reuse_early(struct rig *r)
 		alloc_give(&r->disk->writer->alloc, freed->at[--freed->count]);
 }
 
-/* D1, broken on purpose: who waits for a top that is being sealed is served by the next one alone. */
+/* D1, broken on purpose: who waits for a top that is being sealed is told at once. */
 static void forget_old_top(struct pl_disk *d)
 {
-	struct commit *from = &d->leaving->commit, *to = &d->writer->commit;
-	bool sealing = d->leaving->sealing;
-	for (struct qnode *n; (n = queue_take(&from->waiters));)
-		queue_append(&to->waiters, n);
-	d->leaving->sealing = false;
-	commit_resume(d->writer);
-	d->leaving->sealing = sealing;
+	struct queue waiters;
+	queue_move(&waiters, &d->leaving->commit.waiters);
+	for (struct qnode *n; (n = queue_take(&waiters));)
+		req_complete(req_of_node(n));
 }
 
 bool rig_turn(struct rig *r)
