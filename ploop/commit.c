@@ -135,6 +135,8 @@ static void round_done(struct writer *w, int res)
 		w->sealing = false;
 	else
 		commit_resume(w);
+	if (d->merge)
+		merge_round_ended(d->merge, w);
 	serve(w, &serving, res);
 	if (d->failed)
 		commit_refuse(d);
@@ -278,6 +280,8 @@ static void commit_start(struct writer *w)
 	for (uint32_t i = 0; i < c->page_count; i++)
 		commit_build_page(w, c->pages[i], c->images + (size_t)i * PAGE_BYTES);
 	swap_freed(w);
+	if (unlikely(w->disk->merge != NULL))
+		merge_round_cut(w->disk->merge, w);
 	c->io = (struct pl_io){.done = data_synced, .kind = PL_IO_FDATASYNC};
 	store_submit(w->image->store, &c->io);
 }
@@ -294,6 +298,8 @@ static bool nothing_to_do(const struct writer *w)
 static bool commit_may_start(const struct writer *w)
 {
 	const struct pl_disk *d = w->disk;
+	if (unlikely(d->merge != NULL) && merge_delays_round(d->merge, w))
+		return false;
 	bool is_next = w == d->writer && d->leaving && d->leaving->sealing;
 	return !is_next && (!d->held || !queue_is_empty(&d->slot_waiters));
 }

@@ -60,8 +60,7 @@ static void free_disk(struct pl_disk *d)
 	map_fini(&d->map);
 	chain_close(d);
 	free(d->holder_program);
-	for (uint32_t i = 0; i < BOUNCE_COUNT; i++)
-		free(d->bounces[i]);
+	bounce_fini(d);
 	free(d->frags);
 	free(d);
 }
@@ -91,12 +90,7 @@ static struct pl_disk *new_disk(struct pl_loop *loop, const struct pl_open_optio
 		f->gate_next = d->free_frags;
 		d->free_frags = f;
 	}
-	for (uint32_t i = 0; ok && i < BOUNCE_COUNT; i++) {
-		d->bounces[i] = aligned_alloc(4096, BOUNCE_BYTES);
-		ok = d->bounces[i] != NULL;
-	}
-	d->bounce_free = BOUNCE_COUNT;
-	if (ok)
+	if (ok && bounce_init(d))
 		return d;
 	free_disk(d);
 	return NULL;

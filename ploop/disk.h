@@ -118,7 +118,8 @@ struct pl_disk {
 	struct queue bounce_waiters;
 	struct queue drain_waiters; /* gate holders that wait for I/O on their cluster to end */
 	struct queue parked;        /* fragments whose write found no space (D8) */
-	void *bounces[BOUNCE_COUNT];
+	uint8_t *bounce_memory; /* BOUNCE_COUNT of BOUNCE_BYTES, in huge pages: few segments for the device */
+	void *bounces[BOUNCE_COUNT]; /* the free ones */
 	uint32_t bounce_free;
 	struct frag *gates[GATE_BUCKETS];
 	uint32_t gate_count;
@@ -216,6 +217,8 @@ bool gate_drain_writers(struct frag *f, frag_step *then);
 bool bounce_get(struct frag *f, frag_step *then);
 void bounce_put(struct frag *f);
 void bounce_trim(struct pl_disk *d);
+bool bounce_init(struct pl_disk *d);
+void bounce_fini(struct pl_disk *d);
 
 /* D8: try the writes again that found no space. */
 void frag_resume_parked(struct pl_disk *d);

@@ -2,6 +2,7 @@
  *
  * A gate is the right to change where one guest cluster lives. Its holder is a fragment; others that would write the
  * cluster wait on it. Nobody waits while holding a gate for another gate, so there is no order to keep. */
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "ploop/disk.h"
@@ -288,6 +289,25 @@ bool gate_drain_writers(struct frag *f, frag_step *then)
 
 /* ---- bounce buffers: our own, so that they never wait for payload memory that waits for them */
 
+#define HUGE_PAGE_BYTES (2u << 20)
+
+bool bounce_init(struct pl_disk *d)
+{
+	d->bounce_memory = aligned_alloc(HUGE_PAGE_BYTES, BOUNCE_COUNT * BOUNCE_BYTES);
+	if (!d->bounce_memory)
+		return false;
+	madvise(d->bounce_memory, BOUNCE_COUNT * BOUNCE_BYTES, MADV_HUGEPAGE);
+	for (uint32_t i = 0; i < BOUNCE_COUNT; i++)
+		d->bounces[i] = d->bounce_memory + (size_t)i * BOUNCE_BYTES;
+	d->bounce_free = BOUNCE_COUNT;
+	return true;
+}
+
+void bounce_fini(struct pl_disk *d)
+{
+	free(d->bounce_memory);
+}
+
 bool bounce_get(struct frag *f, frag_step *then)
 {
 	struct pl_disk *d = f->disk;
@@ -302,8 +322,8 @@ bool bounce_get(struct frag *f, frag_step *then)
 /* Give their memory back while nobody uses them. */
 void bounce_trim(struct pl_disk *d)
 {
-	for (uint32_t i = 0; i < d->bounce_free; i++)
-		madvise(d->bounces[i], BOUNCE_BYTES, MADV_DONTNEED);
+	if (d->bounce_free == BOUNCE_COUNT)
+		madvise(d->bounce_memory, BOUNCE_COUNT * BOUNCE_BYTES, MADV_DONTNEED);
 }
 
 void bounce_put(struct frag *f)

@@ -14,7 +14,13 @@ struct merge;
 /* End early; the change is done with -ECANCELED, or with what it has reached. */
 void merge_cancel(struct merge *m);
 
-/* The entries in page @page of @w's BAT that the map does not tell yet: clusters that are copied and not published. */
+/* May @w's next round not begin yet? It does when it may. */
+bool merge_delays_round(struct merge *m, const struct writer *w);
+/* A round of @w has ended; one of @w was cut. */
+void merge_round_ended(struct merge *m, const struct writer *w);
+void merge_round_cut(struct merge *m, const struct writer *w);
+
+/* The entries in page @page of @w's BAT that the map does not tell: what lies under a top that is drained. */
 void merge_overlay_page(const struct merge *m, const struct writer *w, uint32_t page, uint8_t *out);
 
 #endif

@@ -3,16 +3,17 @@
  * In a chain [… P, C] what C has wins. So the guest may write into P wherever C has nothing, and the descriptor may go
  * on naming C as the top: new clusters are P's from now on, and those of C move down one by one:
  *
- *   gate -> slots in both tables -> copied to P -> a round of P: data and entry durable
- *        -> published: the map names P, and C's entry is cleared (its table now, its BAT in its next round)
+ *   gate -> slots in both tables -> copied to P -> published: the map names P; P's table has the entry, C's clears it
  *
- * Until it is published the guest's writes to the cluster wait; reads do not. When C has nothing left it is sealed
- * empty and leaves the chain; P goes on as the top.
+ * Until it is published the guest's writes to the cluster wait; reads do not. A round of C, which makes the clearing
+ * durable, waits until P's entries and data are, and nothing is published meanwhile. When C has nothing left it is
+ * sealed empty and leaves the chain; P goes on as the top.
  *
  *   crash after…                     leaves                                            the next open of [… P, C]
  *   P is marked in use               P in use, with its table                          settles P, then C is the top
- *   a cluster's round in P           the cluster in both, the same bytes               same
- *   its entry in C is cleared        the cluster in P                                  same
+ *   a cluster is published           our death: both tables have it; power: C has it   settles P, then C
+ *   a round of P                     the cluster in both, the same bytes               same
+ *   a round of C                     the cluster in P                                  same
  *   C is sealed                      C closed and empty                                same; the descriptor drops C
  *
  * When it ends early the roles are exchanged back: P is sealed as it is. */
@@ -48,61 +49,80 @@ void move_give_up(struct frag *f, int res)
 	frag_finish(f, res);
 }
 
+static void schedule(struct writer *w)
+{
+	if (pending_is_tight(w->pending))
+		commit_demand(w);
+	else
+		commit_schedule(w);
+}
+
+/* The table of the image below first: dying in between leaves the cluster in both, the same bytes. */
 static void publish(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
-	struct writer *from = d->leaving;
-	map_set(&d->map, f->g, f->w->image->level, f->new_file);
-	slot_of(f)->to.n = 0;
+	struct merge *m = slot_of(f)->m;
+	struct writer *to = f->w, *from = d->leaving;
+	map_set(&d->map, f->g, to->image->level, f->new_file);
+	if (to->pending)
+		pending_set(to->pending, f->g, f->new_file);
 	pending_set(from->pending, f->g, (struct fclu){0});
 	file_list_add(&from->freed, f->at.file);
-	if (pending_is_tight(from->pending))
-		commit_demand(from);
-	else
-		commit_schedule(from);
+	m->durable_round = to->commit.rounds + (to->commit.state == COMMIT_IDLE ? 1 : 2);
+	if (to->pending)
+		schedule(to);
+	schedule(from);
 	frag_finish(f, 0);
 }
 
-static void await_durable(struct frag *f)
+static void publish_unless_cut(struct frag *f)
 {
-	struct pl_disk *d = f->disk;
-	struct merge *m = slot_of(f)->m;
-	bool is_durable = f->w->commit.rounds >= slot_of(f)->round;
-	if (!d->failed && !is_durable) {
-		frag_wait(f, &d->slot_waiters, await_durable);
-		return;
-	}
-	m->copied--;
-	if (is_durable && !d->failed) {
+	if (f->disk->failed)
+		move_give_up(f, -EIO);
+	else if (slot_of(f)->m->cut_wanted)
+		frag_wait(f, &f->disk->slot_waiters, publish_unless_cut);
+	else
 		publish(f);
-	} else {
-		pending_unreserve(d->leaving->pending);
-		frag_finish(f, -EIO);
-	}
-}
-
-void merge_demand_round(struct merge *m)
-{
-	if (m->copied > 0 && (m->copied == m->in_flight || m->copied >= MERGE_SLOTS / 2))
-		commit_demand(m->writer);
 }
 
 void move_copied(struct frag *f)
 {
-	struct writer *w = f->w;
-	const struct commit *c = &w->commit;
-	struct merge_slot *slot = slot_of(f);
-	w->writes++;
+	f->w->writes++;
 	bounce_put(f);
 	frag_rest(f);
-	if (w->pending) {
-		slot->to = f->new_file;
-		pending_set(w->pending, f->g, f->new_file);
+	publish_unless_cut(f);
+}
+
+/* ---- the order of rounds: what the top lets go must be durable below before */
+
+static bool is_durable_below(const struct merge *m)
+{
+	return m->writer->commit.rounds >= m->durable_round;
+}
+
+bool merge_delays_round(struct merge *m, const struct writer *w)
+{
+	if (!m->source || !m->writer || w != m->disk->leaving || w->sealing || is_durable_below(m))
+		return false;
+	if (!m->cut_wanted) {
+		m->cut_wanted = true;
+		commit_demand(m->writer);
 	}
-	slot->round = c->rounds + (c->state == COMMIT_IDLE ? 1 : 2); /* the next that is cut */
-	slot->m->copied++;
-	await_durable(f);
-	merge_demand_round(slot->m);
+	return true;
+}
+
+void merge_round_ended(struct merge *m, const struct writer *w)
+{
+	if (m->cut_wanted && w == m->writer && w != m->disk->leaving)
+		commit_resume(m->disk->leaving);
+}
+
+void merge_round_cut(struct merge *m, const struct writer *w)
+{
+	if (!m->cut_wanted || w != m->disk->leaving)
+		return;
+	m->cut_wanted = false;
+	disk_wake(m->disk, &m->disk->slot_waiters);
 }
 
 static void take_place(struct frag *f)
@@ -188,14 +208,8 @@ static void keep_stale(const struct merge *m, uint32_t page, uint8_t *out)
 
 void merge_overlay_page(const struct merge *m, const struct writer *w, uint32_t page, uint8_t *out)
 {
-	if (m->writer != w || !m->stale)
-		return;
-	keep_stale(m, page, out);
-	for (uint32_t i = 0; i < MERGE_SLOTS; i++) {
-		const struct merge_slot *slot = &m->slots[i];
-		if (slot->busy && slot->to.n != 0 && bat_page_of(slot->g) == page)
-			put_entry(w, out, slot->g, slot->to);
-	}
+	if (m->writer == w && m->stale)
+		keep_stale(m, page, out);
 }
 
 /* ---- the end */
@@ -274,11 +288,19 @@ static void cancel_late(struct merge *m)
 {
 }
 
+static void flushed(struct pl_req *req)
+{
+	struct merge *m = container_of(req, struct merge, flush);
+	m->quiesce.ready = end_alone;
+	quiesce_begin(m->disk, &m->quiesce, MERGE_HOLD_NS);
+}
+
+/* Durable in both before the last round of either. A failure shows when they are sealed. */
 static void moved_all(struct merge *m)
 {
 	m->cancel = cancel_late;
-	m->quiesce.ready = end_alone;
-	quiesce_begin(m->disk, &m->quiesce, MERGE_HOLD_NS);
+	m->flush = (struct pl_req){.done = flushed, .op = PL_FLUSH};
+	req_submit_own(m->disk, &m->flush);
 }
 
 /* ---- begin */

@@ -7,16 +7,13 @@
 #include "ploop/merge.h"
 #include "ploop/quiesce.h"
 
-#define MERGE_SLOTS   64u /* clusters that move at a time */
+#define MERGE_SLOTS   16u /* clusters that move at a time */
 #define MERGE_HOLD_NS (30 * NS_PER_S) /* how long requests in flight may take when the chain changes */
 
 struct merge_slot { /* a cluster on its way */
 	struct pl_req req;
 	struct merge *m;
 	uint64_t started_ns;
-	struct gclu g;
-	struct fclu to;  /* where the drained top's cluster goes, once it is written there; n = 0: not yet */
-	uint64_t round;  /* of the writer that takes it, which makes it durable */
 	bool busy;
 };
 
@@ -35,7 +32,6 @@ struct merge {
 	struct merge_slot slots[MERGE_SLOTS];
 	uint32_t next;      /* cluster to look at */
 	uint32_t in_flight;
-	uint32_t copied;    /* of those: they wait to be durable */
 	uint64_t moved, total;
 	uint64_t guest_seen; /* its requests, when we looked last */
 	struct pl_timer pace;
@@ -44,6 +40,8 @@ struct merge {
 	/* draining: the writer that takes over, and what its BAT named below the top */
 	struct writer *writer;
 	uint32_t *stale;
+	uint64_t durable_round; /* of that writer: all that was published is durable when so many have ended */
+	bool cut_wanted;        /* a round of the top waits for it, and publishing for that round's cut */
 
 	/* a sealed pair */
 	struct fold *fold;
@@ -74,7 +72,5 @@ int merge_begin_fold(struct merge *m, enum pl_merge_into into);
 
 /* ---- merge_live.c: move what m->source has in the map with requests of m->op, then m->moved_all() */
 void merge_move_all(struct merge *m);
-/* Draining: is it time to make durable what was copied? A sync holds up what is being copied, so a round is for many. */
-void merge_demand_round(struct merge *m);
 
 #endif

@@ -26,7 +26,6 @@ static void moved(struct pl_req *req)
 		m->res = req->res;
 	m->moved++;
 	change_progress(m->disk, m->moved << m->disk->cluster_shift, m->total << m->disk->cluster_shift);
-	merge_demand_round(m);
 	uint64_t delay_ns = stops(m) ? 0 : merge_pace_ns(m, took_ns);
 	if (delay_ns == 0)
 		step(m);
@@ -46,8 +45,7 @@ static void move(struct merge *m, struct merge_slot *slot)
 {
 	struct pl_disk *d = m->disk;
 	uint64_t at = (uint64_t)m->next << d->cluster_shift;
-	slot->g.n = m->next++;
-	slot->to.n = 0;
+	m->next++;
 	slot->busy = true;
 	slot->m = m;
 	slot->started_ns = pl_now_ns();
