@@ -103,7 +103,7 @@ static int take_back(struct create *c, int err)
 	snprintf(why, sizeof(why), "%s", pl_error());
 	int r = top_is_new(c, &is_new);
 	if (r)
-		return pl_fail(err, "%s; the snapshot may have been made: %s", why, pl_error());
+		return pl_fail(err, "%s; the snapshot may have been made: ploop snapshot-list tells", why);
 	if (is_new)
 		return pl_fail(err, "the snapshot is made, but: %s", why);
 	r = snap_store(c->op, &c->old);

@@ -30,8 +30,9 @@ int snap_copy_image(const struct pl_image_ref *from, int dir_fd, const char *nam
 {
 	struct clone_progress progress = {.to = to};
 	uint64_t length;
-	autofd int source = -1;
-	int r = snap_lock_image(from, &source);
+	autofd int lock = -1;
+	autofd int source = pl_image_open_fd(from, O_RDONLY);
+	int r = source < 0 ? source : snap_lock_own(from, &lock);
 	if (!r)
 		r = file_length(source, &length, &progress.total_bytes, from->path);
 	if (r)
