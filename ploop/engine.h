@@ -8,5 +8,6 @@
 #include "ploop/image_file.h"
 #include "ploop/lock.h"
 #include "ploop/settle.h"
+#include "ploop/survive.h"
 
 #endif

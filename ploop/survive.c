@@ -98,8 +98,11 @@ static int ask_holder(const struct sockaddr_un *address, struct store *store, ch
 		      uint32_t cluster_sectors, struct survive *out)
 {
 	autofd int conn = dial(address);
-	if (conn < 0)
+	if (conn < 0) {
+		if (request == HOLD_TAKE && errno == ECONNREFUSED)
+			unlink(address->sun_path); /* a killed one: we have the lock, no other starts now */
 		return 0;
+	}
 	if (send(conn, &request, 1, MSG_NOSIGNAL) != 1)
 		return 0;
 	autofd int memory = receive_fd(conn);
@@ -264,6 +267,16 @@ uint32_t survive_server_pid(struct store *store)
 	uint32_t pid = shm->magic == PENDING_MAGIC ? shm->server_pid : 0;
 	munmap(shm, sizeof(*shm));
 	return pid != 0 && kill((pid_t)pid, 0) == 0 ? pid : 0;
+}
+
+void survive_forget_image(dev_t dev, ino_t ino)
+{
+	struct sockaddr_un address;
+	if (socket_address(&(struct store){.dev = dev, .ino = ino}, &address) < 0)
+		return;
+	autofd int holder = dial(&address);
+	if (holder < 0 && errno == ECONNREFUSED)
+		unlink(address.sun_path);
 }
 
 void survive_forget(struct survive *s)

@@ -38,6 +38,8 @@ void survive_forget(struct survive *s);
 int survive_restart(struct survive *s, struct store *store);
 /* Only look: shm is NULL when no holder is there. */
 int survive_peek(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, struct survive *out);
+/* The image is gone for good: remove the name that a killed holder of it may have left. */
+void survive_forget_image(dev_t dev, ino_t ino);
 /* Who serves the image in @store, or did last; 0: no holder is there, or our lock's owner is somebody else. */
 uint32_t survive_server_pid(struct store *store);
 /* @clean: the image has everything, the holder may go. */

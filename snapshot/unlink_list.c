@@ -112,6 +112,8 @@ static int remove_one(const struct pl_bundle *b, int lock_fd, const char *name, 
 	}
 	if (unlinkat(lock_fd, name, 0))
 		return -errno;
+	if (st.st_nlink == 1)
+		survive_forget_image(st.st_dev, st.st_ino);
 	tell(report, b, PL_LOG_INFO, name, "removed, nothing needs it");
 	return 0;
 }

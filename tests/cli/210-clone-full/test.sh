@@ -78,3 +78,13 @@ run_check ploop clone --full dead risen
 run_check ploop debug header risen/root.hds
 expect_no stdout '^marker:.*in use'
 run_check qemu-io -f parallels -r -c 'read -P 0x55 7M 1M' risen/root.hds
+
+each "the next server of that disk takes the place of the dead one, and leaves nothing behind"
+rm pid
+"$PLOOP" serve --daemonize --pid-file "$PWD/pid" --socket "$PWD/s.sock" dead || fail serve
+kill "$(cat pid)"
+for _ in $(seq 200); do
+	[ -e pid ] || break
+	sleep 0.05
+done
+[ ! -e pid ] || fail "the server does not end"
