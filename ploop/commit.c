@@ -286,7 +286,7 @@ static void commit_start(struct writer *w)
 	store_submit(w->image->store, &c->io);
 }
 
-static bool nothing_to_do(const struct writer *w)
+bool commit_is_settled(const struct writer *w)
 {
 	const struct commit *c = &w->commit;
 	return c->state == COMMIT_IDLE && c->writes_synced == w->writes &&
@@ -311,7 +311,7 @@ static void await_round(struct writer *w, struct pl_req *req)
 		served(w, req, -EIO);
 		return;
 	}
-	if (nothing_to_do(w)) {
+	if (commit_is_settled(w)) {
 		served(w, req, 0);
 		return;
 	}
@@ -339,7 +339,7 @@ void commit_resume(struct writer *w)
 void commit_demand(struct writer *w)
 {
 	struct commit *c = &w->commit;
-	if (w->disk->failed || nothing_to_do(w))
+	if (w->disk->failed || commit_is_settled(w))
 		return;
 	if (c->state == COMMIT_IDLE && commit_may_start(w))
 		commit_start(w);

@@ -53,6 +53,8 @@ void commit_resume(struct writer *w);
 void commit_refuse(struct pl_disk *d);
 /* The last one of @w, now: no request is under way and none will come. None is running. */
 void commit_last(struct writer *w);
+/* Is all that was written to @w durable? No round runs, and one would have nothing to do. */
+bool commit_is_settled(const struct writer *w);
 /* Try the BAT pages again that found no space. */
 void commit_retry(struct writer *w);
 /* A round within a few seconds: there is something new. */

@@ -95,9 +95,10 @@ void move_copied(struct frag *f)
 
 /* ---- the order of rounds: what the top lets go must be durable below before */
 
+/* A raw image has no entries: the round that made the data durable may have ended before it was published. */
 static bool is_durable_below(const struct merge *m)
 {
-	return m->writer->commit.rounds >= m->durable_round;
+	return m->writer->commit.rounds >= m->durable_round || commit_is_settled(m->writer);
 }
 
 bool merge_delays_round(struct merge *m, const struct writer *w)

@@ -188,6 +188,35 @@ Test(ploop_merge, either_chain_reads_right_after_what_is_written_next)
 	write_after(2, 1, PL_INTO_CHILD, PL_WRITE_ZEROES);
 }
 
+/* Rounds of both images, asked for at any moment, wait for each other and end. */
+static void flush_while_merged(bool raw_base, uint64_t seed)
+{
+	struct rig_shape shape = four;
+	shape.depth = 2;
+	shape.clusters = 60;
+	shape.raw_base = raw_base;
+	struct rig *r = open_rig(&shape, seed);
+	for (uint64_t c = 0; c < shape.clusters; c++)
+		rig_submit(r, PL_WRITE, 0, c * RIG_CLUSTER_SECTORS, RIG_CLUSTER_SECTORS, false);
+	cr_assert(rig_drain(r), "%s", r->why);
+	rig_merge(r, 1, PL_INTO_PARENT);
+	while (r->change.kind != RIG_NO_CHANGE) {
+		turns(r, prng_below(&r->random, 6));
+		rig_submit(r, PL_FLUSH, 0, 0, 0, false);
+		cr_assert(eq(str, r->why, ""), "SEED=%llu", (unsigned long long)seed);
+	}
+	cr_assert(rig_drain(r) && rig_wait(r), "SEED=%llu: %s", (unsigned long long)seed, r->why);
+	close_rig(r, seed);
+}
+
+Test(ploop_merge, flushes_end_while_the_top_is_merged_into_its_parent)
+{
+	for (uint64_t seed = 1; seed < 100; seed++) {
+		flush_while_merged(false, seed);
+		flush_while_merged(true, seed);
+	}
+}
+
 /* ---- ended early */
 
 static void cancel_after(uint32_t child, enum pl_merge_into into, uint32_t after)
