@@ -57,7 +57,7 @@ SERVE_OBJS := $(call objs,$(filter-out kmod-free/%_main.c,$(call srcs,kmod-free)
 CLI_OBJS := $(call objs,$(call srcs,cli))
 
 ARCHIVES := $(BUILD)/liblayout.a $(BUILD)/libengine.a $(BUILD)/libsnapshot.a $(BUILD)/libserve.a
-PROGRAMS := $(BUILD)/ploop $(BUILD)/ploop-server $(BUILD)/ploop-holder
+PROGRAMS := $(BUILD)/ploop $(BUILD)/ploop-server $(BUILD)/ploop-holder $(BUILD)/ploop-keeper
 SHLIB := $(BUILD)/libploop-core.so.0
 
 ENGINE_LIBS := -luring -lcrypto -lxml2 -luuid
@@ -81,6 +81,10 @@ $(BUILD)/ploop: $(CLI_OBJS) $(ARCHIVES)
 $(BUILD)/ploop-server: $(BUILD)/obj/kmod-free/server_main.o $(ARCHIVES)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libserve.a $(BUILD)/libsnapshot.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(SERVE_LIBS) $(ENGINE_LIBS)
+
+$(BUILD)/ploop-keeper: $(BUILD)/obj/kmod-free/keeper_main.o
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $<
 
 $(BUILD)/ploop-holder: $(BUILD)/obj/ploop/holder_main.o
 	@echo "  LINK  $@"

@@ -1,0 +1,326 @@
+/* The server's side of its keeper. */
+#include "kmod-free/keeper.h"
+
+#include "base/cleanup.h"
+#include "kmod-free/keeper_socket.h"
+#include "ploop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define END_WAIT_MS 2000
+
+struct kept {
+	char name[KEEPER_NAME_BYTES];
+	int fd;
+};
+
+struct keeper {
+	struct kept kept[KEEPER_FDS_MAX];
+	size_t count;
+	int line; /* -1: no keeper */
+	bool is_successor, armed, stopping;
+	struct keeper_options options;
+	struct pl_loop *loop;
+	struct pl_io poll;
+	uint64_t started_ns; /* the keeper */
+	uint32_t deaths;     /* of keepers, in a row */
+};
+
+/* ------------------------------------------------------------------ what a predecessor left */
+
+static void add(struct keeper *k, const char *name, size_t name_bytes, int fd)
+{
+	struct kept *kept = &k->kept[k->count++];
+	snprintf(kept->name, sizeof(kept->name), "%.*s", (int)name_bytes, name);
+	kept->fd = fd;
+}
+
+static void inherit(struct keeper *k, const char *names)
+{
+	int fd = KEEPER_LINE_FD;
+	k->is_successor = true;
+	k->line = fd++;
+	for (const char *at = names; *at && k->count < KEEPER_FDS_MAX; at += strspn(at, ",")) {
+		size_t n = strcspn(at, ",");
+		add(k, at, n, fd++);
+		at += n;
+	}
+	while (fd-- > KEEPER_LINE_FD)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+struct keeper *keeper_new(void)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+	if (!k)
+		return NULL;
+	k->line = -1;
+	const char *names = getenv(KEEPER_ENV);
+	if (names)
+		inherit(k, names);
+	unsetenv(KEEPER_ENV);
+	return k;
+}
+
+bool keeper_is_successor(const struct keeper *k)
+{
+	return k->is_successor;
+}
+
+static struct kept *find(const struct keeper *k, const char *name)
+{
+	for (size_t i = 0; i < k->count; i++)
+		if (strcmp(k->kept[i].name, name) == 0)
+			return (struct kept *)&k->kept[i];
+	return NULL;
+}
+
+int keeper_fd(const struct keeper *k, const char *name)
+{
+	const struct kept *kept = find(k, name);
+	return kept ? kept->fd : -1;
+}
+
+/* ------------------------------------------------------------------ talking to it */
+
+/* @fd goes along, unless it is -1. */
+static int tell(const struct keeper *k, struct keeper_message *m, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov = {.iov_base = m, .iov_len = sizeof(*m)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	if (k->line < 0)
+		return -ENOTCONN;
+	if (fd >= 0) {
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	return sendmsg(k->line, &msg, MSG_NOSIGNAL) < 0 ? pl_fail(-errno, "the keeper: %s", strerror(errno)) : 0;
+}
+
+static int tell_text(const struct keeper *k, enum keeper_word word, const char *text)
+{
+	struct keeper_message m = {.word = (uint8_t)word};
+	snprintf(m.text, sizeof(m.text), "%s", text);
+	return tell(k, &m, -1);
+}
+
+static int tell_kept(const struct keeper *k, const struct kept *kept)
+{
+	struct keeper_message m = {.word = KEEPER_KEEP};
+	memcpy(m.name, kept->name, sizeof(m.name));
+	return tell(k, &m, kept->fd);
+}
+
+int keeper_keep(struct keeper *k, const char *name, int fd)
+{
+	autofd int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (copy < 0)
+		return pl_fail(-errno, "keep %s: %s", name, strerror(errno));
+	struct kept *kept = find(k, name);
+	if (kept) {
+		close(kept->fd);
+		kept->fd = fd_steal(&copy);
+	} else if (k->count == KEEPER_FDS_MAX) {
+		return pl_fail(-EMFILE, "more than %u descriptors to keep", KEEPER_FDS_MAX);
+	} else {
+		add(k, name, strlen(name), fd_steal(&copy));
+		kept = find(k, name);
+	}
+	return k->line < 0 ? 0 : tell_kept(k, kept);
+}
+
+void keeper_why(struct keeper *k, const char *text)
+{
+	tell_text(k, KEEPER_WHY, text);
+}
+
+void keeper_stay(struct keeper *k, const char *why)
+{
+	tell_text(k, KEEPER_STAY, why);
+}
+
+void keeper_left(struct keeper *k)
+{
+	tell_text(k, KEEPER_LEFT, "");
+}
+
+/* ------------------------------------------------------------------ starting one */
+
+/* @program gets its end of the line as fd 3; it detaches itself. */
+static int spawn(const char *program, const char *command_path, int line)
+{
+	extern char **environ;
+	char *argv[] = {(char *)"ploop-keeper", (char *)command_path, NULL};
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	/* Out of the way of 3 first: dup2 of an fd onto itself would leave it close-on-exec. */
+	autofd int high = fcntl(line, F_DUPFD_CLOEXEC, KEEPER_LINE_FD + 1);
+	if (high < 0)
+		return pl_fail(-errno, "cannot start %s: %s", program, strerror(errno));
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+	posix_spawn_file_actions_adddup2(&actions, 0, 1);
+	posix_spawn_file_actions_adddup2(&actions, 0, 2);
+	posix_spawn_file_actions_adddup2(&actions, high, KEEPER_LINE_FD);
+	int r = posix_spawn(&pid, program, &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (r != 0)
+		return pl_fail(-r, "cannot start %s: %s", program, strerror(r));
+	int status;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		return pl_fail(-EIO, "%s failed to start, status %d", program, status);
+	return 0;
+}
+
+static int start_program(struct keeper *k)
+{
+	int ends[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return pl_fail(-errno, "life line: %s", strerror(errno));
+	autofd int ours = ends[0];
+	autofd int theirs = ends[1];
+	int r = spawn(k->options.program, k->options.command_path, theirs);
+	if (r < 0)
+		return r;
+	k->line = fd_steal(&ours);
+	k->started_ns = pl_now_ns();
+	for (size_t i = 0; r == 0 && i < k->count; i++)
+		r = tell_kept(k, &k->kept[i]);
+	return r;
+}
+
+static int keep_words(struct keeper *k, char *const *words)
+{
+	autofd int fd = memfd_create("ploop-words", MFD_CLOEXEC);
+	bool written = fd >= 0;
+	for (; written && *words; words++) {
+		size_t bytes = strlen(*words) + 1;
+		written = write(fd, *words, bytes) == (ssize_t)bytes;
+	}
+	return written ? keeper_keep(k, KEEPER_FD_WORDS, fd) : pl_fail(-errno, "memory for words: %s", strerror(errno));
+}
+
+static int keep_command_socket(struct keeper *k, const char *path)
+{
+	autofd int fd = -1;
+	if (keeper_fd(k, KEEPER_FD_COMMAND) >= 0)
+		return 0;
+	int r = keeper_listen(path, &fd);
+	return r < 0 ? r : keeper_keep(k, KEEPER_FD_COMMAND, fd);
+}
+
+static int tell_ready(const struct keeper *k)
+{
+	struct keeper_message m = {.word = KEEPER_READY, .mortal = k->options.mortal};
+	return tell(k, &m, -1);
+}
+
+/* ------------------------------------------------------------------ watching it */
+
+static void readable(struct pl_io *io);
+
+static void watch(struct keeper *k)
+{
+	k->armed = true;
+	k->poll = (struct pl_io){.done = readable, .kind = PL_IO_POLL, .fd = k->line, .arg = POLLIN,
+				 .buf_index = PL_IO_NO_BUFFER};
+	pl_loop_submit(k->loop, &k->poll);
+}
+
+static void restart(struct keeper *k)
+{
+	uint64_t now = pl_now_ns();
+	k->deaths = now - k->started_ns < KEEPER_LIFE_NS ? k->deaths + 1 : 1;
+	close(k->line);
+	k->line = -1;
+	int r = k->deaths < KEEPER_DEATHS_MAX ? start_program(k) : pl_fail(-EIO, "it died too often in a row");
+	if (r == 0)
+		r = tell_ready(k);
+	if (r < 0) {
+		pl_log(PL_LOG_ERROR, "keeper", "the keeper died, nobody would start us again: %s", pl_error());
+		return;
+	}
+	pl_log(PL_LOG_WARN, "keeper", "the keeper died and was replaced");
+	watch(k);
+}
+
+static void readable(struct pl_io *io)
+{
+	struct keeper *k = container_of(io, struct keeper, poll);
+	struct keeper_message m;
+	k->armed = false;
+	if (k->stopping)
+		return;
+	ssize_t n = recv(k->line, &m, sizeof(m), MSG_DONTWAIT);
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		restart(k);
+		return;
+	}
+	watch(k);
+	if (n == (ssize_t)sizeof(m) && m.word == KEEPER_LEAVE)
+		k->options.leave(k->options.arg);
+}
+
+int keeper_start(struct keeper *k, struct pl_loop *loop, const struct keeper_options *options)
+{
+	k->options = *options;
+	k->loop = loop;
+	int r = keep_command_socket(k, options->command_path);
+	if (r == 0)
+		r = keep_words(k, options->words);
+	if (r == 0 && k->line < 0)
+		r = start_program(k);
+	if (r == 0)
+		r = tell_ready(k);
+	if (r < 0)
+		return r;
+	watch(k);
+	return 0;
+}
+
+void keeper_stop(struct keeper *k)
+{
+	k->stopping = true;
+	if (k->armed)
+		pl_loop_cancel(k->loop, &k->poll);
+	while (k->armed)
+		if (pl_loop_step(k->loop, true) < 0)
+			break;
+}
+
+void keeper_end(struct keeper *k)
+{
+	struct pollfd p = {.fd = k->line, .events = POLLIN};
+	char byte;
+	if (tell_text(k, KEEPER_END, "") == 0)
+		while (poll(&p, 1, END_WAIT_MS) == 1 && recv(k->line, &byte, 1, MSG_DONTWAIT) > 0)
+			;
+}
+
+void keeper_free(struct keeper *k)
+{
+	for (size_t i = 0; i < k->count; i++)
+		close(k->kept[i].fd);
+	if (k->line >= 0)
+		close(k->line);
+	free(k);
+}

@@ -1,0 +1,496 @@
+/* ploop-keeper: keeps the descriptors of a server, and starts the next one when it dies. See keeper.h.
+ *
+ *	ploop-keeper PATH     fd 3: the life line of the server that starts us; PATH: of its command socket, for messages
+ *
+ *	        ready                    leave (upgrade)
+ *	starts ------> runs -----------------------------> leaves
+ *	  ^             |  dies                              |  ends
+ *	  +-------------+<-----------------------------------+
+ *	  |             |  died too often in a row
+ *	  +-- retry -- waits
+ */
+#include "kmod-free/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CLIENTS_MAX     8
+#define WORDS_MAX_BYTES (2u << 20)
+#define HIGH_FD         256 /* above every number a server inherits */
+
+struct kept {
+	char name[KEEPER_NAME_BYTES];
+	int fd;
+};
+
+struct client {
+	int fd;
+	char waits_for; /* a command; 0: nothing */
+};
+
+struct watch {
+	const char *path;
+	struct kept kept[KEEPER_FDS_MAX];
+	size_t kept_count;
+	/* the server */
+	int line, pidfd;
+	pid_t pid;
+	enum keeper_phase phase;
+	bool mortal, left, aborting;
+	uint32_t deaths;   /* in a row */
+	uint64_t ready_ns; /* 0: not yet */
+	uint64_t start_ns; /* when to start one; 0: not to */
+	uint64_t left_ns;  /* when it was asked to leave */
+	uint64_t gap_ns;
+	char why[KEEPER_TEXT_BYTES];
+	/* who asks */
+	struct client clients[CLIENTS_MAX];
+	size_t client_count;
+	bool over;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+/* ------------------------------------------------------------------ what is kept */
+
+static int kept_fd(const struct watch *w, const char *name)
+{
+	for (size_t i = 0; i < w->kept_count; i++)
+		if (strcmp(w->kept[i].name, name) == 0)
+			return w->kept[i].fd;
+	return -1;
+}
+
+static void keep(struct watch *w, const char *name, int fd)
+{
+	for (size_t i = 0; i < w->kept_count; i++) {
+		if (strcmp(w->kept[i].name, name) == 0) {
+			close(w->kept[i].fd);
+			w->kept[i].fd = fd;
+			return;
+		}
+	}
+	if (fd < 0 || w->kept_count == KEEPER_FDS_MAX) {
+		syslog(LOG_ERR, "%s: %s cannot be kept", w->path, name);
+		close(fd);
+		return;
+	}
+	struct kept *k = &w->kept[w->kept_count++];
+	memcpy(k->name, name, sizeof(k->name));
+	k->fd = fd;
+}
+
+/* ------------------------------------------------------------------ who asks */
+
+static void answer(struct watch *w, struct client *c, int err, const char *text)
+{
+	struct keeper_state s = {
+		.err = err,
+		.phase = w->phase,
+		.server_pid = (uint32_t)w->pid,
+		.deaths = w->deaths,
+		.mortal = w->mortal,
+		.gap_ns = w->gap_ns,
+	};
+	snprintf(s.text, sizeof(s.text), "%s", text);
+	(void)!send(c->fd, &s, sizeof(s), MSG_NOSIGNAL | MSG_DONTWAIT);
+	c->waits_for = 0;
+}
+
+static void answer_waiting(struct watch *w, char command, int err, const char *text)
+{
+	for (size_t i = 0; i < w->client_count; i++)
+		if (w->clients[i].waits_for == command)
+			answer(w, &w->clients[i], err, text);
+}
+
+/* ------------------------------------------------------------------ starting a server */
+
+/* The words end with a 0 each. NULL: there are none. */
+static char **read_words(int fd)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > WORDS_MAX_BYTES)
+		return NULL;
+	size_t bytes = (size_t)st.st_size;
+	char *text = calloc(1, bytes + 1);
+	if (!text || pread(fd, text, bytes, 0) != st.st_size)
+		return NULL;
+	size_t count = 0;
+	for (size_t i = 0; i < bytes; i++)
+		count += text[i] == '\0';
+	char **words = calloc(count + 1, sizeof(*words));
+	for (size_t i = 0; words && i < count; i++) {
+		words[i] = text;
+		text += strlen(text) + 1;
+	}
+	return count ? words : NULL;
+}
+
+/* KEEPER_LINE_FD and those after it, in the order of KEEPER_ENV. */
+static bool lay_out_fds(const struct watch *w, int line)
+{
+	int high[1 + KEEPER_FDS_MAX];
+	char names[KEEPER_FDS_MAX * KEEPER_NAME_BYTES + 1] = "";
+	high[0] = fcntl(line, F_DUPFD_CLOEXEC, HIGH_FD);
+	for (size_t i = 0; i < w->kept_count; i++) {
+		high[1 + i] = fcntl(w->kept[i].fd, F_DUPFD_CLOEXEC, HIGH_FD);
+		size_t used = strlen(names);
+		snprintf(names + used, sizeof(names) - used, "%s%s", i ? "," : "", w->kept[i].name);
+	}
+	for (size_t i = 0; i < 1 + w->kept_count; i++)
+		if (high[i] < 0 || dup2(high[i], KEEPER_LINE_FD + (int)i) < 0)
+			return false;
+	return setenv(KEEPER_ENV, names, 1) == 0;
+}
+
+_Noreturn static void become_server(const struct watch *w, int line)
+{
+	struct keeper_message m = {.word = KEEPER_WHY};
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setsid();
+	char **words = read_words(kept_fd(w, KEEPER_FD_WORDS));
+	if (words && lay_out_fds(w, line)) {
+		execv(words[0], words);
+		line = KEEPER_LINE_FD;
+	}
+	snprintf(m.text, sizeof(m.text), "%.300s: %s", words ? words[0] : "the words of the server", strerror(errno));
+	(void)!send(line, &m, sizeof(m), MSG_NOSIGNAL);
+	_exit(127);
+}
+
+static void server_died(struct watch *w);
+
+static void start_server(struct watch *w)
+{
+	int ends[2];
+	w->start_ns = 0;
+	w->phase = KEEPER_STARTS;
+	w->ready_ns = 0;
+	w->why[0] = '\0';
+	w->pid = -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
+		w->pid = fork();
+		if (w->pid == 0)
+			become_server(w, ends[1]);
+		close(ends[1]);
+		w->line = ends[0];
+	}
+	w->pidfd = w->pid > 0 ? (int)syscall(SYS_pidfd_open, w->pid, 0) : -1;
+	if (w->pidfd < 0) {
+		snprintf(w->why, sizeof(w->why), "no process for it: %s", strerror(errno));
+		server_died(w);
+	}
+}
+
+/* ------------------------------------------------------------------ the end of a server */
+
+static void tell_status(struct watch *w)
+{
+	int status;
+	bool is_child = w->pid > 0 && waitpid(w->pid, &status, 0) == w->pid;
+	if (w->why[0])
+		return; /* it told itself */
+	if (!is_child) /* the first one is not ours */
+		snprintf(w->why, sizeof(w->why), "it did not say why");
+	else if (WIFSIGNALED(status))
+		snprintf(w->why, sizeof(w->why), "it was killed by signal %d", WTERMSIG(status));
+	else
+		snprintf(w->why, sizeof(w->why), "it ended with code %d", WEXITSTATUS(status));
+}
+
+static void plan_restart(struct watch *w)
+{
+	uint64_t now = now_ns();
+	bool lived = w->ready_ns && now - w->ready_ns >= KEEPER_LIFE_NS;
+	w->deaths = lived ? 1 : w->deaths + 1;
+	if (w->deaths >= KEEPER_DEATHS_MAX) {
+		w->phase = KEEPER_WAITS;
+		syslog(LOG_CRIT, "%s: the server died %u times in a row, the last time: %s. Requests wait until it is "
+		       "started again (ploop server restart) or given up (ploop umount --force)", w->path, w->deaths,
+		       w->why);
+		answer_waiting(w, KEEPER_UPGRADE, -EIO, w->why);
+		return;
+	}
+	syslog(LOG_WARNING, "%s: the server died, another is started: %s", w->path, w->why);
+	w->phase = KEEPER_STARTS;
+	w->start_ns = now + (w->deaths < 3 ? 0 : KEEPER_PAUSE_NS << (w->deaths - 3));
+}
+
+static void server_died(struct watch *w)
+{
+	bool was_asked = w->left;
+	tell_status(w);
+	if (w->pidfd >= 0)
+		close(w->pidfd);
+	if (w->line >= 0)
+		close(w->line);
+	w->pidfd = w->line = -1;
+	w->pid = 0;
+	w->left = false;
+	if (w->over)
+		return;
+	if (w->aborting) {
+		answer_waiting(w, KEEPER_ABORT, 0, "");
+		w->over = true;
+	} else if (was_asked) {
+		w->deaths = 0;
+		w->phase = KEEPER_STARTS;
+		w->start_ns = now_ns();
+	} else if (w->mortal) {
+		syslog(LOG_CRIT, "%s: the server died, and its requests with it: %s", w->path, w->why);
+		w->over = true;
+	} else {
+		plan_restart(w);
+	}
+}
+
+/* ------------------------------------------------------------------ the life line */
+
+static ssize_t receive_message(int line, struct keeper_message *m, int *fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {.iov_base = m, .iov_len = sizeof(*m)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+			     .msg_controllen = sizeof(control.bytes)};
+	*fd = -1;
+	ssize_t n = recvmsg(line, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+	return n;
+}
+
+static void server_ready(struct watch *w, bool mortal)
+{
+	w->phase = KEEPER_RUNS;
+	w->mortal = mortal;
+	w->ready_ns = now_ns();
+	w->gap_ns = w->ready_ns - w->left_ns;
+	answer_waiting(w, KEEPER_UPGRADE, 0, "");
+}
+
+static void take_message(struct watch *w, struct keeper_message *m, int fd)
+{
+	m->name[KEEPER_NAME_BYTES - 1] = m->text[KEEPER_TEXT_BYTES - 1] = '\0';
+	switch (m->word) {
+	case KEEPER_KEEP:
+		keep(w, m->name, fd);
+		return;
+	case KEEPER_READY:
+		server_ready(w, m->mortal);
+		break;
+	case KEEPER_STAY:
+		w->phase = KEEPER_RUNS;
+		answer_waiting(w, KEEPER_UPGRADE, -EBUSY, m->text);
+		break;
+	case KEEPER_WHY:
+		memcpy(w->why, m->text, sizeof(w->why));
+		break;
+	case KEEPER_LEFT:
+		w->left = true;
+		break;
+	case KEEPER_END:
+		w->over = true;
+		break;
+	default:
+		break; /* of a later version */
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+static void read_line(struct watch *w)
+{
+	struct keeper_message m;
+	ssize_t n;
+	int fd;
+	while ((n = receive_message(w->line, &m, &fd)) == (ssize_t)sizeof(m))
+		take_message(w, &m, fd);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	close(w->line); /* its end shows at the pidfd */
+	w->line = -1;
+}
+
+/* ------------------------------------------------------------------ commands */
+
+static void upgrade(struct watch *w, struct client *c)
+{
+	struct keeper_message m = {.word = KEEPER_LEAVE};
+	if (w->phase == KEEPER_WAITS) {
+		w->deaths = 0;
+		w->start_ns = now_ns();
+	} else if (w->phase != KEEPER_RUNS || w->line < 0 ||
+		   send(w->line, &m, sizeof(m), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+		answer(w, c, -EAGAIN, "the server is being started or replaced just now");
+		return;
+	} else {
+		w->phase = KEEPER_LEAVES;
+	}
+	w->why[0] = '\0';
+	w->left_ns = now_ns();
+	c->waits_for = KEEPER_UPGRADE;
+}
+
+static void obey(struct watch *w, struct client *c, char command)
+{
+	switch (command) {
+	case KEEPER_STATE:
+		answer(w, c, 0, w->why);
+		return;
+	case KEEPER_RETRY:
+		if (w->phase == KEEPER_WAITS) {
+			w->deaths = 0;
+			w->start_ns = now_ns();
+		}
+		answer(w, c, 0, w->why);
+		return;
+	case KEEPER_ABORT:
+		w->aborting = true;
+		c->waits_for = KEEPER_ABORT;
+		if (w->pidfd >= 0)
+			syscall(SYS_pidfd_send_signal, w->pidfd, SIGKILL, NULL, 0);
+		else
+			server_died(w);
+		return;
+	case KEEPER_UPGRADE:
+		upgrade(w, c);
+		return;
+	default:
+		answer(w, c, -EINVAL, "the keeper does not know this command");
+	}
+}
+
+static bool is_allowed(int fd)
+{
+	struct ucred peer;
+	socklen_t n = sizeof(peer);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+}
+
+static void accept_client(struct watch *w, int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	if (w->client_count == CLIENTS_MAX || !is_allowed(fd))
+		close(fd);
+	else
+		w->clients[w->client_count++] = (struct client){.fd = fd};
+}
+
+static void read_client(struct watch *w, size_t i)
+{
+	char command;
+	ssize_t n = recv(w->clients[i].fd, &command, 1, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n == 1) {
+		obey(w, &w->clients[i], command);
+		return;
+	}
+	close(w->clients[i].fd);
+	w->clients[i] = w->clients[--w->client_count];
+}
+
+/* ------------------------------------------------------------------ the loop */
+
+static int pause_ms(const struct watch *w)
+{
+	uint64_t now = now_ns();
+	if (!w->start_ns)
+		return -1;
+	return w->start_ns <= now ? 0 : (int)((w->start_ns - now + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+/* What the server said before its end is read before its end is believed. */
+static void turn(struct watch *w)
+{
+	enum { LINE, SERVER, LISTENER, CLIENTS };
+	struct pollfd at[CLIENTS + CLIENTS_MAX] = {
+		[LINE] = {.fd = w->line, .events = POLLIN},
+		[SERVER] = {.fd = w->pidfd, .events = POLLIN},
+		[LISTENER] = {.fd = kept_fd(w, KEEPER_FD_COMMAND), .events = POLLIN},
+	};
+	size_t clients = w->client_count;
+	for (size_t i = 0; i < clients; i++)
+		at[CLIENTS + i] = (struct pollfd){.fd = w->clients[i].fd, .events = POLLIN};
+	if (poll(at, CLIENTS + clients, pause_ms(w)) < 0)
+		return;
+	if (w->line >= 0 && (at[LINE].revents || at[SERVER].revents))
+		read_line(w);
+	if (at[SERVER].revents)
+		server_died(w);
+	for (size_t i = clients; i-- > 0 && !w->over;)
+		if (at[CLIENTS + i].revents)
+			read_client(w, i);
+	if (at[LISTENER].revents)
+		accept_client(w, at[LISTENER].fd);
+	if (w->start_ns && w->start_ns <= now_ns() && !w->over)
+		start_server(w);
+}
+
+/* A host that goes down ends us last: the file systems on our disks are unmounted before. */
+static void take_signals(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+/* The starter waits for our parent half only. */
+static void detach(void)
+{
+	pid_t pid = fork();
+	if (pid != 0)
+		_exit(pid < 0);
+	setsid();
+	(void)!chdir("/");
+	prctl(PR_SET_NAME, "ploop-keeper");
+	openlog("ploop-keeper", LOG_PID, LOG_DAEMON);
+}
+
+int main(int argc, char **argv)
+{
+	struct ucred server;
+	socklen_t n = sizeof(server);
+	if (argc != 2 || getsockopt(KEEPER_LINE_FD, SOL_SOCKET, SO_PEERCRED, &server, &n) != 0)
+		return 2;
+	struct watch w = {.path = argv[1], .line = KEEPER_LINE_FD, .pid = server.pid};
+	w.pidfd = (int)syscall(SYS_pidfd_open, server.pid, 0);
+	if (w.pidfd < 0 || fcntl(KEEPER_LINE_FD, F_SETFD, FD_CLOEXEC) < 0)
+		return 1;
+	take_signals();
+	detach();
+	while (!w.over)
+		turn(&w);
+	unlink(w.path);
+	return 0;
+}
