@@ -353,8 +353,61 @@ struct pl_extent {
 PL_API size_t pl_map(const struct pl_disk *disk, uint64_t offset_bytes, uint64_t length_bytes, struct pl_extent *out,
 		     size_t max);
 
+/* ---- figures, limits, a full host */
+
+enum pl_on_full { PL_FULL_WAITS, PL_FULL_FAILS };
+
+#define PL_OPS 5 /* enum pl_op */
+#define PL_LATENCY_BUCKETS 32
+
+struct pl_op_stat {
+	uint64_t requests, errors; /* ended, and how many of them with an error */
+	uint64_t bytes;            /* of those without */
+	uint64_t time_ns;          /* all together, from pl_submit() to done() */
+	uint64_t latency[PL_LATENCY_BUCKETS]; /* [0]: less than 1 µs; [n]: at least 2^(n-1) µs, less than 2^n */
+};
+
+struct pl_limits {
+	size_t size;
+	uint64_t bytes_per_s;    /* reads and writes together; 0: no limit */
+	uint64_t requests_per_s; /* and discards, zeroes; flushes are free. 0: no limit */
+	uint32_t burst_ms;       /* after a pause so much time's worth goes at once; default 100, at most 60000 */
+};
+
+/* The guest's requests only: merges and the like are ours. */
+struct pl_disk_stat {
+	size_t size; /* the caller's; what does not fit in is left out */
+	struct pl_op_stat ops[PL_OPS];
+	uint64_t in_flight;    /* requests, those that wait too */
+	uint64_t first_writes; /* clusters that were given space */
+	uint64_t rounds;       /* commit rounds: two syncs, or one without changes of the map */
+	uint64_t io_errors;    /* of the host's storage; each is in the log, but for more than one a second */
+	bool failed;           /* a sync failed: no more writes before a check */
+	struct pl_limits limits;
+	uint64_t limited;      /* requests that a limit made wait, ever */
+	uint64_t limited_now;
+	enum pl_on_full on_full;
+	uint64_t full;           /* times that the host had no space, ever */
+	uint64_t full_ns;        /* for how long it has none now; 0: it has some */
+	uint64_t full_requests;  /* pieces of requests that wait for it */
+	int full_errno;          /* why: ENOSPC, EDQUOT, EFBIG */
+	const char *full_path;   /* of the image that should grow; valid until the loop turns. NULL: none */
+	const char *path;        /* of the top; as valid */
+};
+/* @out->size is set. Never blocks. */
+PL_API void pl_disk_get_stat(const struct pl_disk *disk, struct pl_disk_stat *out);
+
+/* From now on. Requests that are past the limit go on, those that wait obey the new one. -EINVAL: burst_ms. */
+PL_API int pl_disk_set_limits(struct pl_disk *disk, const struct pl_limits *limits);
+
+/* D8: shall a write that finds no space on the host wait (that is how it begins), or fail with -ENOSPC? Those that wait
+ * try once more. */
+PL_API void pl_disk_set_on_full(struct pl_disk *disk, enum pl_on_full what);
+/* What waits for space tries now, and not when its half second is over. */
+PL_API void pl_disk_retry(struct pl_disk *disk);
+
 /* D8 for those who must end: from now on a write that finds no space on the host fails with -ENOSPC instead of waiting,
- * and those that wait try once more. Before pl_disk_close() when requests are still out. */
+ * and those that wait try once more; limits are over. Before pl_disk_close() when requests are still out. */
 PL_API void pl_disk_stop_waiting(struct pl_disk *disk);
 
 /* Print the counters and recent events of a disk, one line each. A disk opened with PL_OPEN_PEEK tells the events of

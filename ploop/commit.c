@@ -85,6 +85,7 @@ static void settle(struct writer *w, int res)
 	c->page_count = 0;
 	c->state = COMMIT_IDLE;
 	c->rounds++;
+	w->disk->rounds++;
 	disk_wake(w->disk, &w->disk->slot_waiters);
 }
 
@@ -165,10 +166,10 @@ static void sync_bat(struct writer *w)
 static void park_round(struct writer *w)
 {
 	struct pl_disk *d = w->disk;
-	disk_event(d, "no-space", 0, w->commit.page_count);
+	if (!w->commit.parked)
+		disk_event(d, "no-space", 0, w->commit.page_count);
 	w->commit.parked = true;
-	if (!d->park_timer.deadline_ns)
-		pl_timer_start(d->loop, &d->park_timer, PARK_RETRY_NS);
+	full_began(d, w->image->path, w->commit.res);
 }
 
 static void pages_written(struct pl_io *io)
@@ -186,9 +187,13 @@ static void pages_written(struct pl_io *io)
 		c->res = io->res ? io->res : -EIO;
 	if (--c->writes_left > 0)
 		return;
-	if (is_no_space(c->res) && !w->disk->no_waiting)
+	if (is_no_space(c->res) && !w->disk->no_waiting) {
 		park_round(w);
-	else if (c->res < 0)
+		return;
+	}
+	c->parked = false;
+	full_poll(w->disk);
+	if (c->res < 0)
 		round_done(w, c->res);
 	else
 		sync_bat(w);
@@ -223,10 +228,8 @@ static void write_bat(struct writer *w)
 
 void commit_retry(struct writer *w)
 {
-	if (!w->commit.parked)
-		return;
-	w->commit.parked = false;
-	write_bat(w);
+	if (w->commit.parked && w->commit.writes_left == 0)
+		write_bat(w);
 }
 
 static void data_synced(struct pl_io *io)

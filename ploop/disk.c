@@ -33,13 +33,14 @@ static bool is_writing(const struct writer *w)
 
 static bool is_busy(const struct pl_disk *d)
 {
-	return d->request_count > 0 || !queue_is_empty(&d->held_requests) || d->change || d->kick_pending ||
-	       is_writing(d->writer) || is_writing(d->leaving);
+	return d->request_count > 0 || d->door.count > 0 || !queue_is_empty(&d->held_requests) || d->change ||
+	       d->kick_pending || is_writing(d->writer) || is_writing(d->leaving);
 }
 
 static int drain(struct pl_disk *d)
 {
 	pl_disk_change_cancel(d);
+	door_open(d);
 	disk_each_writer(d, writer_stop_watching);
 	while (is_busy(d)) {
 		int r = pl_loop_step(d->loop, true);
@@ -80,6 +81,7 @@ static struct pl_disk *new_disk(struct pl_loop *loop, const struct pl_open_optio
 	d->readonly = options->flags & PL_OPEN_READONLY;
 	d->peek = options->flags & PL_OPEN_PEEK;
 	d->park_timer.fire = park_timer_fired;
+	door_init(d);
 	d->frags = calloc(FRAG_COUNT, sizeof(*d->frags));
 	if (options->holder_program)
 		d->holder_program = strdup(options->holder_program);

@@ -20,6 +20,10 @@
 #include "base/units.h"
 #include "layout/header.h"
 #include "ploop.h"
+#include "ploop/door.h"
+#include "ploop/full.h"
+#include "ploop/io_error.h"
+#include "ploop/loop.h"
 #include "ploop/map.h"
 #include "ploop/store.h"
 #include "ploop/writer.h"
@@ -30,7 +34,7 @@
 #define BOUNCE_BYTES (1u << 20)
 #define RUN_MAX_BYTES (32u << 20) /* a fragment takes no further cluster beyond it */
 #define FREED_MAX 512u            /* unmapped clusters that wait for a round before one is demanded */
-#define PARK_RETRY_NS (1 * NS_PER_S)
+#define PARK_RETRY_NS (500 * NS_PER_MS)
 
 struct frag;
 typedef void frag_step(struct frag *f);
@@ -52,8 +56,10 @@ struct frag {
 	/* where it lives, or will */
 	struct writer *w; /* of what is written */
 	struct map_entry at;
+	struct store *store;  /* of the I/O that was started last */
 	struct fclu new_file; /* first write: the cluster taken */
 	bool active;          /* I/O on @at may be in flight */
+	bool parked;          /* it found no space (D8), and has not since */
 	bool reused;          /* new_file may hold old bytes */
 	uint32_t copied_bytes; /* COW: how much of the cluster is done */
 	void *bounce;
@@ -107,6 +113,7 @@ struct pl_disk {
 	struct pl_change *change;     /* the one under way; NULL: none */
 	struct merge *merge;          /* what it does, if it is one: merge.c */
 	bool no_waiting;              /* no space on the host is an error from now on */
+	bool fails_when_full;         /* of the guest's requests, it is anyway */
 	bool failed;                  /* a sync failed: nothing more is promised (until reopened and checked) */
 
 	struct frag *frags;
@@ -126,6 +133,13 @@ struct pl_disk {
 	struct pl_io kick_io; /* runs what waits, from the loop */
 	bool kick_pending;
 	struct pl_timer park_timer;
+
+	/* what is told */
+	struct full full;
+	struct door door;
+	struct pl_op_stat ops[PL_OPS];
+	uint64_t first_writes, rounds;
+	struct io_errors io_errors;
 };
 
 /* A request's private part, in pl_req.engine. */
@@ -134,6 +148,7 @@ struct req_state {
 	uint64_t cursor_bytes, end_bytes;
 	uint32_t holds; /* fragments, and one while it is being cut */
 	bool in_submit, must_commit;
+	uint64_t began_ns;
 	struct qnode node;
 	struct pl_io nop; /* to complete from the loop */
 };
@@ -223,6 +238,9 @@ void bounce_fini(struct pl_disk *d);
 /* D8: try the writes again that found no space. */
 void frag_resume_parked(struct pl_disk *d);
 
+/* ---- io_error.c: count @f's I/O that failed, and tell of it */
+void io_error_note(const struct frag *f);
+
 /* ---- request.c */
 void req_advance(struct pl_req *req);
 /* All fragments of @req are done, req->res is set: complete it, or make it durable first. */
@@ -231,6 +249,8 @@ void req_finish(struct pl_req *req);
 void req_complete(struct pl_req *req);
 /* Start those that were held. */
 void req_release(struct pl_disk *d);
+/* Start one that has passed the door, or hold it. */
+void req_enter(struct pl_req *req);
 /* One of ours: it is neither held nor counted as a change of what the guest has. */
 enum own_op { OP_PULL = PL_WRITE_ZEROES + 1, OP_MOVE };
 void req_submit_own(struct pl_disk *d, struct pl_req *req);

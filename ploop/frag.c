@@ -107,25 +107,45 @@ void frag_finish(struct frag *f, int res)
 static void frag_park(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
-	disk_event(d, "no-space", f->g.n, f->io.length);
+	if (!f->parked) {
+		disk_event(d, "no-space", f->g.n, f->io.length);
+		d->full.frags++;
+	}
+	f->parked = true;
 	queue_append(&d->parked, &f->wait);
-	if (!d->park_timer.deadline_ns)
-		pl_timer_start(d->loop, &d->park_timer, PARK_RETRY_NS);
+	full_began(d, f->store->path, f->io.res);
+}
+
+/* It failed, or found no space before. Does it wait now? */
+static bool frag_io_trouble(struct frag *f)
+{
+	struct pl_disk *d = f->disk;
+	if (is_no_space(f->io.res) && full_waits(d) && !req_is_own(f->req)) {
+		frag_park(f);
+		return true;
+	}
+	if (f->parked) {
+		f->parked = false;
+		d->full.frags--;
+		full_poll(d);
+	}
+	if (f->io.res < 0)
+		io_error_note(f);
+	return false;
 }
 
 static void frag_io_done(struct pl_io *io)
 {
 	struct frag *f = (struct frag *)io;
-	if (unlikely(is_no_space(io->res)) && !f->disk->no_waiting && !req_is_own(f->req)) {
-		frag_park(f);
+	if (unlikely(io->res < 0 || f->parked) && frag_io_trouble(f))
 		return;
-	}
 	f->then(f);
 }
 
 void frag_io(struct frag *f, struct store *store, frag_step *then)
 {
 	f->then = then;
+	f->store = store;
 	f->io.done = frag_io_done;
 	f->active = true;
 	store_submit(store, &f->io);
@@ -136,7 +156,7 @@ void frag_resume_parked(struct pl_disk *d)
 	struct queue parked;
 	queue_move(&parked, &d->parked);
 	for (struct qnode *n; (n = queue_take(&parked));)
-		store_submit(frag_of_wait(n)->w->image->store, &frag_of_wait(n)->io);
+		store_submit(frag_of_wait(n)->store, &frag_of_wait(n)->io);
 }
 
 /* ---- waiting */

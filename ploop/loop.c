@@ -161,6 +161,7 @@ int pl_loop_step(struct pl_loop *loop, bool wait)
 
 	bool sleep = wait && !loop->done_first && !loop->stop;
 	int r = loop->ops->turn(loop, sleep, loop->timers ? loop->timers->deadline_ns : LOOP_NO_DEADLINE);
+	loop->now_ns = 0;
 	if (r < 0)
 		return r;
 	if (loop->timers_due)
@@ -173,6 +174,7 @@ int pl_loop_step(struct pl_loop *loop, bool wait)
 			break; /* a handler turned the loop itself */
 		io->done(io);
 	}
+	loop->now_ns = 0; /* who submits from outside may have taken his time */
 	return 0;
 }
 

@@ -46,7 +46,16 @@ struct pl_loop {
 	struct pl_hook *hooks;
 	bool stop;
 	bool timers_due;
+	uint64_t now_ns; /* of this turn; 0: not asked for yet */
 };
+
+/* The time, as of this turn: for what is counted a hundred thousand times a second. */
+static inline uint64_t loop_now_ns(struct pl_loop *loop)
+{
+	if (loop->now_ns == 0)
+		loop->now_ns = pl_now_ns();
+	return loop->now_ns;
+}
 
 void loop_init(struct pl_loop *loop, const struct loop_ops *ops, enum pl_backend backend);
 

@@ -1,5 +1,6 @@
 /* What a disk says of itself: sizes, extents, its recent story. None of it blocks. */
 #include <stdio.h>
+#include <string.h>
 
 #include "ploop/disk.h"
 
@@ -48,7 +49,54 @@ size_t pl_map(const struct pl_disk *d, uint64_t offset, uint64_t length, struct 
 void pl_disk_stop_waiting(struct pl_disk *d)
 {
 	d->no_waiting = true;
+	door_open(d);
 	disk_retry(d);
+}
+
+void pl_disk_set_on_full(struct pl_disk *d, enum pl_on_full what)
+{
+	d->fails_when_full = what == PL_FULL_FAILS;
+	disk_retry(d);
+}
+
+void pl_disk_retry(struct pl_disk *d)
+{
+	disk_retry(d);
+}
+
+static void full_stat(const struct pl_disk *d, struct pl_disk_stat *out)
+{
+	const struct full *full = &d->full;
+	out->on_full = d->fails_when_full ? PL_FULL_FAILS : PL_FULL_WAITS;
+	out->full = full->ever;
+	if (!full->since_ns)
+		return;
+	out->full_ns = pl_now_ns() - full->since_ns;
+	out->full_requests = full->frags + full_waiters(d);
+	out->full_errno = full->error;
+	out->full_path = full->path;
+}
+
+void pl_disk_get_stat(const struct pl_disk *d, struct pl_disk_stat *out)
+{
+	uint64_t ended = 0;
+	struct pl_disk_stat stat = {
+		.size = out->size,
+		.first_writes = d->first_writes,
+		.rounds = d->rounds,
+		.io_errors = d->io_errors.count,
+		.failed = d->failed,
+		.limits = d->door.limits,
+		.limited = d->door.limited_ever,
+		.limited_now = d->door.count,
+		.path = d->top->path,
+	};
+	memcpy(stat.ops, d->ops, sizeof(stat.ops));
+	for (size_t i = 0; i < PL_OPS; i++)
+		ended += d->ops[i].requests;
+	stat.in_flight = d->guest_requests - ended;
+	full_stat(d, &stat);
+	memcpy(out, &stat, MIN(out->size, sizeof(stat)));
 }
 
 void pl_disk_dump(const struct pl_disk *d, void (*line)(void *arg, const char *text), void *arg)

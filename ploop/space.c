@@ -12,7 +12,7 @@ static void extended(struct pl_io *io);
 static void ask(struct writer *w, uint32_t clusters)
 {
 	struct space *s = &w->space;
-	s->busy = true;
+	s->busy = s->asking = true;
 	s->asked_clusters = clusters;
 	s->io = (struct pl_io){
 		.done = extended,
@@ -36,8 +36,8 @@ static uint32_t run_clusters(struct writer *w)
 	return MIN(MIN(s->run_clusters, need), room);
 }
 
-/* D8: ask again for the least, each second; reads and overwrites go on meanwhile. */
-static void no_space(struct writer *w)
+/* D8: ask again for the least, from time to time; reads and overwrites go on meanwhile. */
+static void no_space(struct writer *w, int res)
 {
 	struct space *s = &w->space;
 	struct pl_disk *d = w->disk;
@@ -45,20 +45,18 @@ static void no_space(struct writer *w)
 		ask(w, 1);
 		return;
 	}
-	if (d->no_waiting) {
+	if (!full_waits(d)) {
 		s->busy = s->parked = false;
-		s->error = s->io.res;
+		s->error = res;
 		disk_wake(d, &s->waiters);
+		full_poll(d);
 		return;
 	}
 	if (!s->parked)
-		pl_log(PL_LOG_WARN, "space", "%s: no space on the host, writes wait errno=%d", w->image->path,
-		       -s->io.res);
-	disk_event(d, "no-space", w->alloc.space, 0);
+		disk_event(d, "no-space", w->alloc.space, 0);
 	s->parked = true;
 	disk_wake(d, &s->waiters); /* the guest's wait on, ours give up */
-	if (!d->park_timer.deadline_ns)
-		pl_timer_start(d->loop, &d->park_timer, PARK_RETRY_NS);
+	full_began(d, w->image->path, res);
 }
 
 static void extended(struct pl_io *io)
@@ -68,16 +66,15 @@ static void extended(struct pl_io *io)
 	struct space *s = &w->space;
 	uint64_t end = io->offset + io->length;
 	int res = io->res;
+	s->asking = false;
 	if (res == -EOPNOTSUPP)
 		res = store->ops->set_size(store, end);
 	if (is_no_space(res)) {
-		no_space(w);
+		no_space(w, res);
 		return;
 	}
-	s->busy = false;
-	if (s->parked)
-		pl_log(PL_LOG_INFO, "space", "%s: there is space again", w->image->path);
-	s->parked = false;
+	s->busy = s->parked = false;
+	full_poll(w->disk);
 	if (res < 0) {
 		s->error = res;
 	} else {
@@ -89,7 +86,7 @@ static void extended(struct pl_io *io)
 
 void space_retry(struct writer *w)
 {
-	if (w->space.parked)
+	if (w->space.parked && !w->space.asking)
 		ask(w, 1);
 }
 
@@ -107,6 +104,8 @@ int space_take(struct frag *f, frag_step *then)
 		return -ENOSPC;
 	int r = alloc_take(&w->alloc, &f->new_file, &f->reused);
 	bool round_frees = w->freed.count > 0 || w->freed_round.count > 0;
+	if (r == 0 && !req_is_own(f->req))
+		d->first_writes++;
 	if (r == -ENOSPC && round_frees && !d->failed) {
 		frag_wait(f, &d->slot_waiters, then); /* woken by the round */
 		commit_demand(w);

@@ -19,6 +19,7 @@ struct space { /* growth of the file: space.c */
 	uint32_t run_clusters;
 	uint32_t asked_clusters;
 	bool busy, parked;
+	bool asking; /* @io is under way */
 	int error; /* of the last attempt, until told */
 	struct queue waiters;
 };
