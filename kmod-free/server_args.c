@@ -282,6 +282,8 @@ int server_args_parse(struct server_args *a, int argc, char **argv)
 	}
 	if (a->options.chain.count == 0)
 		return pl_fail(-EINVAL, "no --image");
+	if (a->options.bundle_lock_fd) /* ours: a holder that kept it would hold the lock */
+		fcntl((int)a->options.bundle_lock_fd, F_SETFD, FD_CLOEXEC);
 	return 0;
 }
 

@@ -5,9 +5,11 @@
 #include "kmod-free/server_args.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct server_args args;
 
@@ -118,4 +120,15 @@ Test(server_args, no_image_is_refused)
 {
 	char *argv[] = {(char *)"ploop-server", (char *)"--read-only", NULL};
 	cr_assert(eq(int, parse(argv), -EINVAL));
+}
+
+/* What the server starts does not keep the lock of the bundle. */
+Test(server_args, the_lock_of_the_bundle_is_not_passed_on)
+{
+	char number[16];
+	int fd = fcntl(STDERR_FILENO, F_DUPFD, 77); /* as it arrives */
+	snprintf(number, sizeof(number), "%d", fd);
+	cr_assert(eq(int, parse_text("--bundle-lock", number), 0), "%s", pl_error());
+	cr_expect(eq(int, fcntl(fd, F_GETFD), FD_CLOEXEC));
+	close(fd);
 }
