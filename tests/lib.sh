@@ -17,6 +17,11 @@
 #	expect_line FILE REGEX     a line of it matches (grep -E)
 #	expect_no FILE REGEX       none does
 #
+# What takes its time is waited for, much longer than it takes on a machine that does nothing else:
+#
+#	await CMD...               until it succeeds; false after a minute
+#	is_gone FILE, is_dead PID  for await
+#
 # ploop is the built one: $PLOOP, else that of $BUILD, else build/release.
 # Other words: fail, skip REASON, need PROGRAM..., each SECTION, at_end COMMAND.
 
@@ -133,6 +138,25 @@ expect_line()
 expect_no()
 {
 	! grep -Eq -- "$2" "$1" || fail "a line of $1 matches $2"
+}
+
+await()
+{
+	local end=$((SECONDS + 60))
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.02
+	done
+}
+
+is_gone()
+{
+	[ ! -e "$1" ]
+}
+
+is_dead()
+{
+	! kill -0 "$1" 2>/dev/null
 }
 
 # expect_files DIR NAME...: these are there, and nothing else.

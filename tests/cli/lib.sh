@@ -23,11 +23,7 @@ stop_server()
 {
 	[ -e "$SCRATCH/pid" ] || return 0
 	kill "$(cat "$SCRATCH/pid")"
-	for _ in $(seq 200); do
-		[ -e "$SCRATCH/pid" ] || return 0
-		sleep 0.05
-	done
-	fail "the server does not end"
+	await is_gone "$SCRATCH/pid" || fail "the server does not end"
 }
 at_end stop_server
 

@@ -35,11 +35,8 @@ serve()
 	rm -f pid
 	"$PLOOP" serve --socket "$PWD/socket" --pid-file "$PWD/pid" "$@" ct 2>server.log </dev/null &
 	SERVER_PID=$!
-	for _ in $(seq 200); do
-		[ ! -e pid ] || return 0
-		kill -0 "$SERVER_PID" 2>/dev/null || break
-		sleep 0.05
-	done
+	await is_ready_or_gone
+	[ ! -e pid ] || return 0
 	sed 's/^/  ! /' server.log
 	fail "the server did not start"
 }
@@ -88,7 +85,7 @@ expect_line stdout '"id":8,"error":"ENOENT"'
 each "a snapshot: what is written before lies below, what is written after on top"
 pattern "write -P 1 0 4M"
 make_delta snap1
-control '"do": "push", "name": "snap1"' '"do": "switch", "wait_ms": 1000' '"do": "members"'
+control '"do": "push", "name": "snap1"' '"do": "switch", "wait_ms": 30000' '"do": "members"'
 expect_line stdout '^\{"id":3,"result":\{"pause_ns":[0-9]+\}\}$'
 expect_line stdout "ct/root.hds.*\"clusters\":4,.*\"path\":\"$PWD/ct/snap1\""
 sum=$(sha256sum <ct/root.hds)
@@ -110,23 +107,24 @@ each "a killed client's image is abandoned"
 make_delta snap2
 python3 control.py "$SOCKET" '"do": "push", "name": "snap2"' hang >hang.log &
 hanging=$!
-for _ in $(seq 100); do grep -q hanging hang.log && break; sleep 0.1; done
+await grep -q hanging hang.log
 expect_line hang.log '"id":2,"result"'
 run_check python3 control.py "$SOCKET" '"do": "push", "name": "snap2"'
 expect_line stdout '"id":2,"error":"EBUSY"'
 kill -KILL "$hanging"
 wait "$hanging" 2>/dev/null
-for _ in $(seq 100); do
+push_again()
+{
 	run_check python3 control.py "$SOCKET" '"do": "push", "name": "snap2"' '"do": "abandon"'
-	grep -q '"id":2,"error":"EBUSY"' stdout || break
-	sleep 0.1
-done
+	! grep -q '"id":2,"error":"EBUSY"' stdout
+}
+await push_again
 expect_line stdout '^\{"id":3,"result":\{\}\}$'
 
 each "the end, with an image pushed by a client that stays"
 python3 control.py "$SOCKET" '"do": "push", "name": "snap2"' hang >hang.log &
 hanging=$!
-for _ in $(seq 100); do grep -q hanging hang.log && break; sleep 0.1; done
+await grep -q hanging hang.log
 stop_server
 [ ! -e "$SOCKET" ] || fail "the control's socket is left"
 kill "$hanging"
@@ -157,7 +155,7 @@ pattern "write -P 3 0 256M"
 pattern "flush"
 python3 control.py "$SOCKET" '"do": "merge", "child": 1, "into": "parent"' >merge.log &
 merging=$!
-for _ in $(seq 1000); do grep -q '"progress"' merge.log && break; sleep 0.01; done
+await grep -qE '"progress"|"id":2' merge.log
 stop_server
 wait "$merging"
 sed 's/^/    /' merge.log

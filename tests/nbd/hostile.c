@@ -58,7 +58,7 @@ Test(hostile, connections_past_the_limit_are_turned_away_until_one_leaves)
 		nbd_close(h);
 		if (r == 0)
 			break;
-		cr_assert(lt(int, tries, 100), "the place did not become free");
+		cr_assert(lt(int, tries, 600), "the place did not become free");
 		usleep(50000);
 	}
 	for (size_t i = 1; i < NBDS_MAX_CONNECTIONS; i++)

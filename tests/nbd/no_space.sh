@@ -25,7 +25,7 @@ start_server
 run_check qemu-io -f raw -c "write -P 1 512M 1M" "$URI"
 timeout 60 qemu-io -f raw -c "write -P 3 0 30M" "$URI" >writer.log 2>&1 &
 writer=$!
-sleep 2
+await grep -q 'no space on the host' server.log || fail "there is space"
 kill -0 $writer || { cat writer.log; fail "the writer did not wait"; }
 run_check timeout 20 qemu-io -f raw -c "read -P 1 512M 1M" -c "write -P 2 512M 64k" "$URI"
 
@@ -40,7 +40,7 @@ run_check "$PLOOP" check -f small/disk.hds
 each "the second signal ends a server whose writes wait; what was acknowledged is there"
 start_server
 timeout 60 qemu-io -f raw -c "write -P 5 100M 1M" -c "write -P 4 200M 300M" "$URI" >writer.log 2>&1 &
-sleep 2
+await grep -q 'no space on the host' server.log || fail "there is space"
 kill -TERM "$SERVER_PID"
 sleep 0.5
 kill -0 "$SERVER_PID" || fail "it dropped a client that waits at the first signal"

@@ -41,8 +41,7 @@ run_check nbdinfo "$URI"
 
 each "SIGTERM ends it, with the image clean"
 kill -TERM "$pid"
-for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-! kill -0 "$pid" 2>/dev/null || fail "it lives on"
+await is_dead "$pid" || fail "it lives on"
 [ ! -e pid ] && [ ! -e socket ] || fail "pid file or socket are left"
 check_image
 
@@ -56,8 +55,7 @@ run_check nbdinfo "$URI"
 
 each "SIGUSR1 tells what it does"
 kill -USR1 "$SERVER_PID"
-sleep 0.5
-expect_line server.log 'nbd peers='
+await grep -q 'nbd peers=' server.log || fail "it tells nothing"
 
 stop_server
 

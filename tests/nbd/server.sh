@@ -29,6 +29,11 @@ make_image()
 }
 
 # Ready means that the pid file is there.
+is_ready_or_gone()
+{
+	[ -e pid ] || ! kill -0 "$SERVER_PID" 2>/dev/null
+}
+
 start_server()
 {
 	rm -f pid
@@ -39,11 +44,8 @@ start_server()
 	echo "\$ ploop-server $*"
 	"$SERVER" "${IMAGE[@]}" --pid-file "$PWD/pid" "$@" 2>server.log </dev/null &
 	SERVER_PID=$!
-	for _ in $(seq 200); do
-		[ ! -e pid ] || return 0
-		kill -0 "$SERVER_PID" 2>/dev/null || break
-		sleep 0.05
-	done
+	await is_ready_or_gone
+	[ ! -e pid ] || return 0
 	sed 's/^/  ! /' server.log
 	fail "the server did not start"
 }

@@ -76,8 +76,7 @@ run_check "$SERVER" "${IMAGE[@]}" --socket socket --pid-file pid --tls-psk keys.
 SERVER_PID=$(cat pid)
 run_check nbdinfo "$PSK"
 kill -TERM "$SERVER_PID"
-for _ in $(seq 100); do [ -e pid ] || break; sleep 0.1; done
-[ ! -e pid ] || fail "it lives on"
+await is_gone pid || fail "it lives on"
 SERVER_PID=
 
 each "TCP wants TLS"

@@ -2,6 +2,11 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 need qemu-img qemu-io
 
+is_ready_or_gone()
+{
+	[ -S "$SCRATCH/sock" ] || ! kill -0 "$1" 2>/dev/null
+}
+
 # with_server IMAGE CMD...: run CMD while IMAGE is served at $URI; the server must close it cleanly afterwards.
 with_server()
 {
@@ -9,11 +14,7 @@ with_server()
 	shift
 	"$PLOOP" serve "$image" --socket "$SCRATCH/sock" 2>"$SCRATCH/server.log" &
 	pid=$!
-	for _ in $(seq 100); do
-		[ -S "$SCRATCH/sock" ] && break
-		kill -0 $pid 2>/dev/null || break
-		sleep 0.05
-	done
+	await is_ready_or_gone $pid
 	[ -S "$SCRATCH/sock" ] || { cat "$SCRATCH/server.log"; fail "the server of $image does not start"; }
 	URI="nbd+unix:///?socket=$SCRATCH/sock"
 	"$@"

@@ -9,7 +9,7 @@
 #include "base/invariant.h"
 #include "ploop/disk.h"
 
-#define HANG_NS	   (20 * NS_PER_S)
+#define HANG_NS	   (60 * NS_PER_S)
 
 bool rig_wrong(struct rig *r, const char *fmt, ...)
 {

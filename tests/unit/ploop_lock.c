@@ -193,7 +193,7 @@ static FILE *start_qemu(const char *mode)
 	fflush(qemu);
 	char log[600];
 	snprintf(log, sizeof(log), "%s.log", path);
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 4000; i++) {
 		char text[64] = "";
 		autofd int fd = open(log, O_RDONLY);
 		if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)

@@ -78,10 +78,7 @@ fi
 each "interrupted"
 "$PLOOP" init -s 64G -n d/root.hds >/dev/null 2>stderr &
 pid=$!
-for _ in $(seq 100); do
-	[ ! -e d/root.hds ] || break
-	sleep 0.01
-done
+await [ -e d/root.hds ]
 kill -TERM $pid
 wait $pid
 code=$?

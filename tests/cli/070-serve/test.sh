@@ -36,11 +36,7 @@ expect_line stdout 'depth=1 '
 
 each "it ends in order"
 kill "$(cat pid)"
-for _ in $(seq 100); do
-	[ -e pid ] || break
-	sleep 0.1
-done
-[ ! -e pid ] || fail "it did not end"
+await is_gone pid || fail "it did not end"
 [ ! -e s ] || fail "the socket is left"
 run_check ploop check d
 expect_stdout 'Image is clean, check is skipped'

@@ -32,7 +32,7 @@ run_check qemu-io -r -f raw -c 'read -P 1 0 1M' -c 'read -P 0 1M 1M' "nbd+unix:/
 expect_no stdout 'Pattern verification failed'
 run_mustfail 17 ploop snapshot-delete -u "$A" d
 kill "$(cat pid2)"
-while [ -e pid2 ]; do sleep 0.05; done
+await is_gone pid2 || fail "the server does not end"
 
 each "merges under a client that writes and verifies"
 fio --name=v --ioengine=nbd --uri="$URI" --rw=randwrite --bs=4k --offset=4M --size=8M --iodepth=8 --verify=crc32c \

@@ -17,7 +17,7 @@ serving()
 	"$PLOOP" serve --daemonize --pid-file "$PWD/pid" --socket "$SOCKET" "$dd" || fail "serve $dd"
 	"$@"
 	kill "$(cat pid)"
-	while [ -e pid ]; do sleep 0.05; done
+	await is_gone pid || fail "the server does not end"
 }
 content()
 {

@@ -83,8 +83,4 @@ each "the next server of that disk takes the place of the dead one, and leaves n
 rm pid
 "$PLOOP" serve --daemonize --pid-file "$PWD/pid" --socket "$PWD/s.sock" dead || fail serve
 kill "$(cat pid)"
-for _ in $(seq 200); do
-	[ -e pid ] || break
-	sleep 0.05
-done
-[ ! -e pid ] || fail "the server does not end"
+await is_gone pid || fail "the server does not end"

@@ -13,7 +13,7 @@ run_mustfail 37 ploop clone --seal tpl
 expect_line stderr 'in use'
 [ -n "$(find tpl/root.hds -perm -u+w)" ] || fail "sealed all the same"
 kill "$(cat pid)"
-while [ -e pid ]; do sleep 0.05; done
+await is_gone pid || fail "the server does not end"
 
 each "sealed"
 sum=$(md5sum <tpl/root.hds)

@@ -43,7 +43,7 @@ run_mustfail 38 ploop move d/root.hds x
 run_mustfail 37 ploop move d x
 expect_line stderr 'in use'
 kill "$(cat pid)"
-while [ -e pid ]; do sleep 0.05; done
+await is_gone pid || fail "the server does not end"
 [ -e d/root.hds ] || fail "moved all the same"
 
 each "an absolute name of an image inside becomes relative"
