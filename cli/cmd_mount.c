@@ -7,6 +7,7 @@
 #include "cli/guest_usage.h"
 #include "cli/interrupt.h"
 #include "cli/mount_disk.h"
+#include "cli/server.h"
 #include "cli/with_disk.h"
 
 #include "base/cleanup.h"
@@ -33,8 +34,6 @@ static const struct cli_option options[] = {
 	CLI_FORMAT('f', "format", struct mount_args, format, "format of the first image of a list"),
 	CLI_TEXT(0, "transport", "NAME", struct mount_args, transport,
 		 "how the bytes travel: auto (the best that works here) or fuse (FUSE and a loop device)"),
-	CLI_TEXT(0, "on-full", "wait|fail", struct mount_args, on_full,
-		 "what writes do that find no space on the host, until unmounted; else what ploop set said, or wait"),
 	CLI_TEXT(0, "debug", "LIST", struct mount_args, debug,
 		 "debug lines of the server to the system's log: fuse,map"),
 	CLI_OUTSIDE(struct mount_args, outside),
@@ -90,20 +89,27 @@ static void say_attached(const struct pl_device *d)
 		console_say("Adding delta dev=%s img=%s (%s)", d->node, d->images[i],
 			    i + 1 < d->image_count || d->readonly ? "ro" : "rw");
 	console_say("Transport %s, server %llu", d->transport, (unsigned long long)d->server_pid);
+	if (!d->kept)
+		console_warn("Nobody starts the server again if it dies: then unmount, and mount again");
+	else if (d->mortal)
+		console_warn("This kernel forgets the requests of a server that dies: then unmount, and mount again");
 }
 
 static int attach(const struct mount_args *a, const struct disk *disk, struct pl_device **out)
 {
 	char control[PATH_MAX];
+	struct resume_words resume;
 	bool readonly = a->readonly || disk_is_below_top(disk);
+	struct disk_options again = {.outside = &a->outside, .uuid = &a->uuid, .for_writing = !readonly};
+	resume_words_of(disk, &again, &resume);
 	struct pl_serve_options serve = {
 		.size = sizeof(serve),
 		.chain = disk->chain,
 		.readonly = readonly,
 		.control = disk_control(disk, readonly, control, sizeof(control)),
-		.settings = disk_settings(disk),
-		.on_full = a->on_full,
 		.bundle_lock_fd = (uint32_t)disk->lock_fd,
+		.resume = resume.words,
+		.resume_count = resume.count,
 		.log_categories = a->debug,
 	};
 	struct pl_attach_options how = {
@@ -136,11 +142,12 @@ static void undo(struct pl_device *d)
 	pl_fail(-EIO, "%s", why ? why : "");
 }
 
-int mount_disk(const struct mount_args *a, const struct disk *disk)
+int mount_disk(const struct mount_args *a, struct disk *disk)
 {
 	struct pl_device *d;
 	interrupt_catch();
 	int r = attach(a, disk, &d);
+	disk_unlock(disk);
 	if (r != 0)
 		return r;
 	say_attached(d);
@@ -160,15 +167,12 @@ int mount_disk(const struct mount_args *a, const struct disk *disk)
 int mount_check_args(const struct mount_args *a)
 {
 	struct stat st;
-	enum pl_on_full on_full;
 	if (a->component && strpbrk(a->component, "/\n"))
 		return cli_misuse("-c %s: a name has no slash and no newline", a->component);
 	if (a->mount_point && stat(a->mount_point, &st) != 0)
 		return cli_exit_code(pl_fail(-errno, "%s: %s", a->mount_point, strerror(errno)), CLI_AT_MOUNT);
 	if (a->mount_point && !S_ISDIR(st.st_mode))
 		return cli_exit_code(pl_fail(-ENOTDIR, "%s is not a folder", a->mount_point), CLI_AT_MOUNT);
-	if (a->on_full && cli_parse_on_full(a->on_full, &on_full) < 0)
-		return CLI_MISUSE;
 	if (geteuid() != 0)
 		return cli_exit_code(pl_fail(-EPERM, "only root can make block devices; ploop serve needs no root"),
 				     CLI_AT_MOUNT);

@@ -15,6 +15,7 @@
 
 struct umount_args {
 	const char *device, *mount_point, *component, *timeout;
+	bool force;
 };
 
 static const struct cli_option options[] = {
@@ -23,6 +24,8 @@ static const struct cli_option options[] = {
 	CLI_TEXT('c', "component", "NAME", struct umount_args, component, "the one that was mounted under this name"),
 	CLI_TEXT(0, "timeout", "SECONDS", struct umount_args, timeout,
 		 "how long to try while it is in use, by default 60"),
+	CLI_FLAG(0, "force", struct umount_args, force,
+		 "kill its server first: what was not written is lost, and requests that wait fail"),
 	CLI_END,
 };
 
@@ -62,12 +65,26 @@ static int unmount_all(const struct pl_device *d, uint64_t timeout_ms)
 	return r;
 }
 
-static int umount_device(struct pl_device *d, uint64_t timeout_ms)
+/* Requests that wait for a server would make an unmount wait too. */
+static int settle_server(struct pl_device *d, bool force)
+{
+	if (force && d->alive)
+		return pl_device_abort(d);
+	if (!d->waiting)
+		return 0;
+	return pl_fail(-EBUSY, "the server of %s died too often: %s. Requests wait: ploop server restart tries again, "
+		       "--force gives up what was not written", d->node, d->why);
+}
+
+static int umount_device(struct pl_device *d, bool force, uint64_t timeout_ms)
 {
 	interrupt_catch();
+	int r = settle_server(d, force);
+	if (r < 0)
+		return cli_exit_code(r, CLI_AT_UMOUNT);
 	if (!d->alive)
 		console_warn("The server of %s died: what was not synced before may be lost", d->node);
-	int r = unmount_all(d, timeout_ms);
+	r = unmount_all(d, timeout_ms);
 	if (r < 0)
 		return cli_exit_code(r, CLI_AT_UMOUNT);
 	r = pl_device_detach(d, (uint32_t)timeout_ms);
@@ -92,7 +109,7 @@ static int run(void *p, int argc, char **argv)
 	if (r < 0)
 		return r != -ENOENT ? cli_exit_code(r, CLI_AT_DEVICE)
 				    : a->mount_point ? EXIT_PARAM : EXIT_DEV_NOT_MOUNTED;
-	r = umount_device(device, timeout_s * 1000);
+	r = umount_device(device, a->force, timeout_s * 1000);
 	pl_device_free(device);
 	return r;
 }

@@ -7,7 +7,7 @@
 
 struct mount_args {
 	bool readonly, fsck, no_scan, quota;
-	const char *mount_point, *type, *data, *device, *component, *transport, *debug, *on_full;
+	const char *mount_point, *type, *data, *device, *component, *transport, *debug;
 	struct cli_uuid uuid;
 	struct cli_format format;
 	struct cli_list outside;
@@ -17,7 +17,8 @@ struct mount_args {
 /* Can it be done at all? Before anything is changed. Returns 0, an exit code or CLI_MISUSE. */
 int mount_check_args(const struct mount_args *a);
 
-/* Attach @disk and mount its file system; a step that fails undoes those before it. Returns 0 or an exit code. */
-int mount_disk(const struct mount_args *a, const struct disk *disk);
+/* Attach @disk and mount its file system; a step that fails undoes those before it. The lock of the bundle is let go as
+ * soon as the server has the images. Returns 0 or an exit code. */
+int mount_disk(const struct mount_args *a, struct disk *disk);
 
 #endif

@@ -122,17 +122,18 @@ const char *disk_control(const struct disk *disk, bool readonly, char *out, size
 	return NULL;
 }
 
-const char *disk_settings(const struct disk *disk)
+void disk_unlock(struct disk *disk)
 {
-	return disk->kind == DISK_BUNDLE ? pl_bundle_path(disk->bundle) : NULL;
+	if (disk->lock_fd > 0)
+		close(disk->lock_fd);
+	disk->lock_fd = 0;
 }
 
 void disk_close(struct disk *disk)
 {
 	if (disk->bundle)
 		pl_bundle_close(disk->bundle);
-	if (disk->lock_fd > 0)
-		close(disk->lock_fd);
+	disk_unlock(disk);
 	free(disk->images);
 	*disk = (struct disk){0};
 }

@@ -32,6 +32,8 @@ bool disk_word_is_device(const char *word); /* a block device */
  * disk_close(). Returns 0, CLI_MISUSE, or the *exit code* of the stock tool for what went wrong. */
 int disk_resolve(int count, char **words, const struct disk_options *options, struct disk *out);
 void disk_close(struct disk *disk);
+/* Its server is ready: others may operate on the bundle. */
+void disk_unlock(struct disk *disk);
 
 /* A snapshot below the top is the base of others: it is never written. */
 bool disk_is_below_top(const struct disk *disk);
@@ -39,9 +41,6 @@ bool disk_is_below_top(const struct disk *disk);
 /* Where the server of the disk listens for operations on its bundle, in @out; NULL, with a warning where that is one:
  * there is nothing to operate on, or no such place. */
 const char *disk_control(const struct disk *disk, bool readonly, char *out, size_t out_bytes);
-
-/* Whose pl_settings_load() the server shall follow; NULL: a list of images has none. */
-const char *disk_settings(const struct disk *disk);
 
 /* Only the bundle of @word. 0 or negative errno. */
 int disk_open_bundle(const char *word, const struct cli_list *outside, struct pl_bundle **out);

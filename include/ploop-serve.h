@@ -84,8 +84,13 @@ struct pl_serve_options {
 	uint64_t fuse_part_offset_bytes, fuse_part_length_bytes; /* first partition; 0: no such file */
 	bool fuse_allow_other;
 	const char *control; /* unix socket for operations on the bundle, see pl_control_path(); NULL: none */
-	const char *settings;       /* descriptor whose pl_settings_load() tells limits; NULL: none */
-	const char *on_full;        /* "wait" or "fail", whatever the settings say; NULL: as they say */
+	/* Socket of the process that starts the server again when it dies; NULL: nobody does. */
+	const char *keeper;
+	/* Words of a program that finds the chain again and calls pl_serve_exec_again() with those that are put behind
+	 * them, after "--"; none: the images are opened again by the paths they have. With @control, which can change
+	 * the chain, they are needed. */
+	const char *const *resume;
+	size_t resume_count;
 	uint32_t bundle_lock_fd;    /* from pl_bundle_hold(): the server lets go when it is ready; 0: none */
 	const char *log_categories; /* debug lines of these: "nbd,map"; NULL: none */
 };
@@ -95,6 +100,10 @@ struct pl_serve_options {
 PL_API char **pl_serve_argv(const struct pl_serve_options *options);
 /* Become the server; returns only on failure. */
 PL_API int pl_serve_exec(const struct pl_serve_options *options);
+/* Become the successor of a server that died: what @words say, with the chain as it is now. @words are changed. */
+PL_API int pl_serve_exec_again(char **words, size_t count, const struct pl_chain_spec *chain, int bundle_lock_fd);
+/* Before a resuming program fails: tell the keeper that started it why. */
+PL_API void pl_serve_cannot(const char *why);
 
 /* ------------------------------------------------------------------ control of a server ----------------------- */
 
@@ -103,23 +112,6 @@ PL_API int pl_control_path(const char *descriptor, char *out, size_t out_bytes);
 /* The disk of @bundle in its server, for operations on bundles (ploop.h). -ENOENT: no server has it · -EACCES it is
  * somebody else's · -EPROTO it speaks another version. */
 PL_API int pl_live_connect(const struct pl_bundle *bundle, struct pl_live **out);
-
-/* The same by the path of the socket. */
-PL_API int pl_live_connect_at(const char *socket, struct pl_live **out);
-/* The sockets of all servers of this user that are or were, NULL-terminated, one free(). */
-PL_API int pl_control_list(char ***out);
-
-/* What the server says of its disk. The paths in @disk point into the struct. */
-struct pl_live_stat {
-	struct pl_disk_stat disk;
-	char path[4096], full_path[4096];
-};
-/* @live is of pl_live_connect(). -ETIMEDOUT after 2 s · -EOPNOTSUPP an older server. */
-PL_API int pl_live_get_stat(struct pl_live *live, struct pl_live_stat *out);
-/* pl_disk_set_limits() and pl_disk_set_on_full() there; @on_full NULL: as it is. */
-PL_API int pl_live_set(struct pl_live *live, const struct pl_limits *limits, const enum pl_on_full *on_full);
-/* pl_disk_retry() there. */
-PL_API int pl_live_retry(struct pl_live *live);
 
 /* ------------------------------------------------------------------ running disks ----------------------------- */
 
@@ -134,7 +126,12 @@ struct pl_device {
 	char **images;      /* canonical paths, base first */
 	size_t image_count;
 	bool readonly;
-	bool alive;         /* the server runs; else requests fail with EIO until it is unmounted */
+	bool alive;         /* a server runs or comes again; else requests fail with EIO until it is unmounted */
+	bool kept;          /* somebody starts its server again when that dies */
+	bool mortal;        /* kept, but this kernel forgets the requests of a dead one: they fail and all after them */
+	bool starting;      /* its server died or left, the next one is not ready yet */
+	bool waiting;       /* its server died too often: requests wait. Retry, or abort */
+	char why[400];      /* what its last server died of; "" */
 	uint64_t dev, partition_dev; /* dev_t of the two nodes */
 	/* the library's */
 	uint64_t server_pid, server_start; /* start: ticks after boot; the two name one process for ever */
@@ -164,6 +161,16 @@ PL_API int pl_device_add_partition(struct pl_device *device, uint64_t offset_byt
 /* Remove the block device, let the server close the disk and wait for both. -EBUSY after @timeout_ms: who holds it is
  * in the sentence; it can be called again. -EIO: the server died or could not close, the image stays marked in use. */
 PL_API int pl_device_detach(struct pl_device *device, uint32_t timeout_ms);
+
+/* Kill its server and let all requests fail: from here on it is as if server and keeper had died. For a server that
+ * does not come again or does not answer; writes that were not acknowledged are lost. */
+PL_API int pl_device_abort(struct pl_device *device);
+/* A waiting one: start its server once more. Returns at once. */
+PL_API int pl_device_retry(struct pl_device *device);
+/* Replace its server by the program that is installed now, under the guest's feet. *@gap_ns: how long requests waited.
+ * -EBUSY: the server cannot leave now, the sentence tells why · -EOPNOTSUPP: it has no keeper · -EIO: no new one
+ * starts, requests wait. */
+PL_API int pl_device_upgrade(struct pl_device *device, uint64_t *gap_ns);
 
 /* All of them, by name. What dead servers left and nobody has mounted is cleaned up on the way. */
 PL_API int pl_device_list(struct pl_device ***out, size_t *count);

@@ -8,6 +8,7 @@
 #include "nbds_listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -192,16 +193,19 @@ static int listen_at(const char *path, struct nbds_listener *l)
 	return r;
 }
 
-int control_server_start(struct pl_loop *loop, const struct control_backend *backend, const char *path,
-			 struct control_server **out)
+/* @fd: a predecessor's, or -1. */
+static int start(struct pl_loop *loop, const struct control_backend *backend, const char *path, int fd,
+		 struct control_server **out)
 {
+	autofd int owned = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	autofree struct control_server *s = calloc(1, sizeof(*s));
 	autofree struct nbds_listener *l = calloc(1, sizeof(*l));
 	if (!s || !l)
 		return pl_fail(-ENOMEM, "no memory for the control of a disk");
-	int r = listen_at(path, l);
+	int r = fd < 0 ? listen_at(path, l) : nbds_socket_adopt(owned, path, l);
 	if (r < 0)
 		return r;
+	fd_steal(&owned);
 	s->loop = loop;
 	s->backend = *backend;
 	s->hook.run = settle;
@@ -214,6 +218,33 @@ int control_server_start(struct pl_loop *loop, const struct control_backend *bac
 	nbds_listener_start(s->listener);
 	*out = mem_steal(&s);
 	return 0;
+}
+
+int control_server_start(struct pl_loop *loop, const struct control_backend *backend, const char *path,
+			 struct control_server **out)
+{
+	return start(loop, backend, path, -1, out);
+}
+
+int control_server_take_over(struct pl_loop *loop, const struct control_backend *backend, const char *path, int fd,
+			     struct control_server **out)
+{
+	return start(loop, backend, path, fd, out);
+}
+
+int control_server_socket(const struct control_server *s)
+{
+	return s->listener->fd;
+}
+
+bool control_server_is_busy(const struct control_server *s)
+{
+	return s->control.changing || s->control.pushed || s->control.calling;
+}
+
+void control_server_leave_socket(struct control_server *s)
+{
+	nbds_listener_leave_name(s->listener);
 }
 
 void control_server_close(struct control_server *s)

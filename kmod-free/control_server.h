@@ -11,6 +11,15 @@ struct control_server;
  * outlive the server. -EADDRINUSE a live one has it · -EEXIST it is no socket · -ENAMETOOLONG. */
 int control_server_start(struct pl_loop *loop, const struct control_backend *backend, const char *path,
 			 struct control_server **out);
+/* The same with a socket that a predecessor made at @path and still listens: a copy of @fd is used. */
+int control_server_take_over(struct pl_loop *loop, const struct control_backend *backend, const char *path, int fd,
+			     struct control_server **out);
+/* The listening socket, the server's own. */
+int control_server_socket(const struct control_server *server);
+/* Does a change of the chain run, or wait to be switched to? */
+bool control_server_is_busy(const struct control_server *server);
+/* A successor listens on: leave the socket where it is. */
+void control_server_leave_socket(struct control_server *server);
 /* Remove the socket, take no more requests, cancel what runs; clients are dropped when they have their answers. Returns
  * at once. */
 void control_server_close(struct control_server *server);

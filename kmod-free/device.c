@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "kmod-free/control_client.h"
 #include "kmod-free/devnode.h"
 #include "kmod-free/registry.h"
 
@@ -114,9 +115,13 @@ static int choose_name(struct pl_device *d, const char *wanted, int *lock)
 
 static int bring_up(struct pl_device *d, const struct pl_attach_options *o, const struct transport *transport)
 {
+	char keeper[PATH_MAX];
 	struct transport_plan plan;
 	struct pl_serve_options serve = *o->serve;
-	int r = transport->prepare(d, &plan, &serve);
+	int r = registry_path(d->name, REGISTRY_KEEPER, keeper);
+	serve.keeper = keeper;
+	if (r == 0)
+		r = transport->prepare(d, &plan, &serve);
 	if (r == 0)
 		r = device_start_server(d, &serve);
 	if (r == 0)
@@ -138,6 +143,8 @@ int device_take_down(const struct pl_device *d, uint64_t deadline_ns)
 		return r;
 	devnode_remove(d->partition, d->partition_dev);
 	devnode_remove(d->node, d->dev);
+	if (!d->alive && d->bundle[0])
+		control_path_forget(d->bundle);
 	if (d->alive)
 		r = device_await_server(d, MAX(deadline_ns, pl_now_ns() + CLOSE_LEAST_NS));
 	return r == 0 ? registry_remove(d->name) : r;
@@ -180,6 +187,7 @@ int pl_device_attach(const struct pl_attach_options *o, struct pl_device **out)
 	r = bring_up(d, o, transport);
 	if (r < 0)
 		return give_up(d, r);
+	registry_look(d);
 	*out = device_steal(&d);
 	return 0;
 }

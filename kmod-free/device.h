@@ -6,7 +6,7 @@
 
 /* device_server.c: start a server in the background and wait until it is ready; sets server_pid and server_start. */
 int device_start_server(struct pl_device *device, const struct pl_serve_options *serve);
-/* Wait until it ended. */
+/* Wait until it ended, and will not be started again. */
 int device_await_server(const struct pl_device *device, uint64_t deadline_ns);
 /* Is the top image closed clean? If its server died, open and close it once, which repairs it. */
 int device_ensure_clean(const struct pl_device *device);

@@ -4,17 +4,21 @@
 #include "kmod-free/device.h"
 
 #include "base/cleanup.h"
+#include "base/wait.h"
+#include "kmod-free/keeper.h"
 #include "kmod-free/process.h"
 #include "kmod-free/registry.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #define SERVER_PREFIX "ploop-server: "
+#define KILL_WAIT_NS  (10 * NS_PER_S)
 
 _Noreturn static void become_server(const struct pl_serve_options *serve, int errors_fd)
 {
@@ -94,10 +98,56 @@ int device_start_server(struct pl_device *device, const struct pl_serve_options 
 	return device->alive ? 0 : pl_fail(-EIO, "the server died as soon as it was ready");
 }
 
+/* While there is a keeper, which of several servers is the last is not known. */
 int device_await_server(const struct pl_device *device, uint64_t deadline_ns)
 {
-	int r = process_wait_end(device->server_pid, device->server_start, deadline_ns);
+	struct pl_device now = *device;
+	struct wait wait = WAIT_UNTIL(deadline_ns);
+	for (registry_look(&now); now.kept; registry_look(&now))
+		if (!wait_a_moment(&wait, pl_now_ns()))
+			return pl_fail(-ETIMEDOUT, "the server of %s does not close the disk", device->node);
+	int r = process_wait_end(now.server_pid, now.server_start, deadline_ns);
 	return r < 0 ? pl_wrap(r, "server of %s, closing the disk", device->node) : 0;
+}
+
+/* ------------------------------------------------------------------ its keeper */
+
+static int ask(struct pl_device *device, enum keeper_command command, struct keeper_state *state)
+{
+	char path[PATH_MAX];
+	int r = registry_path(device->name, REGISTRY_KEEPER, path);
+	if (r == 0)
+		r = keeper_ask(path, command, state);
+	return r == -ENOENT ? pl_fail(-EOPNOTSUPP, "%s has no keeper", device->node) : r;
+}
+
+int pl_device_abort(struct pl_device *device)
+{
+	int r = ask(device, KEEPER_ABORT, NULL);
+	if (r == -EOPNOTSUPP && process_is(device->server_pid, device->server_start)) {
+		kill((pid_t)device->server_pid, SIGKILL);
+		r = process_wait_end(device->server_pid, device->server_start, pl_now_ns() + KILL_WAIT_NS);
+	} else if (r == -EOPNOTSUPP) {
+		r = 0; /* it is dead as it is */
+	}
+	registry_look(device);
+	return r;
+}
+
+int pl_device_retry(struct pl_device *device)
+{
+	return ask(device, KEEPER_RETRY, NULL);
+}
+
+int pl_device_upgrade(struct pl_device *device, uint64_t *gap_ns)
+{
+	struct keeper_state state;
+	int r = ask(device, KEEPER_UPGRADE, &state);
+	if (r < 0)
+		return pl_wrap(r, "%s", device->node);
+	*gap_ns = state.gap_ns;
+	registry_look(device);
+	return 0;
 }
 
 /* ------------------------------------------------------------------ after the end */

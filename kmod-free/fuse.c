@@ -10,6 +10,7 @@
 #include "base/invariant.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,11 +52,24 @@ static void end_when_gone(struct fuse_export *e)
 		e->unmounted(e->arg);
 }
 
+/* See the head of fuse_export.h. Without the rights to populate, the kernel may still find the pages itself. */
+static void touch(struct fuse_slot *s)
+{
+	const struct fuse_export *e = s->export;
+	if (likely(s->touched_bytes >= e->touched_bytes))
+		return;
+	madvise(s->payload - FUSE_PAGE_BYTES, FUSE_PAGE_BYTES + e->touched_bytes, MADV_POPULATE_WRITE);
+	s->touched_bytes = e->touched_bytes;
+}
+
 /* One request from the kernel into @s. 0: none now or never again. */
 static size_t read_request(struct fuse_export *e, struct fuse_slot *s)
 {
+	touch(s);
 	for (;;) {
 		ssize_t n = read(e->fd, s->payload - FUSE_REQUEST_HEAD, FUSE_REQUEST_HEAD + FUSE_PAYLOAD_BYTES);
+		if (unlikely(n > (ssize_t)(FUSE_REQUEST_HEAD + e->touched_bytes)))
+			e->touched_bytes = FUSE_PAYLOAD_BYTES;
 		if (n > 0)
 			return (size_t)n;
 		if (n < 0 && (errno == EINTR || errno == ENOENT)) /* ENOENT: it was interrupted meanwhile */
@@ -123,8 +137,12 @@ static void readable(struct pl_io *io)
 static void idle_look(struct pl_timer *timer)
 {
 	struct fuse_export *e = container_of(timer, struct fuse_export, idle);
-	if (e->in_flight == 0 && e->served == e->served_at_last_look)
+	if (e->in_flight == 0 && e->served == e->served_at_last_look) {
 		madvise(e->memory, (size_t)FUSE_SLOTS * FUSE_SLOT_BYTES, MADV_DONTNEED);
+		for (uint32_t i = 0; i < FUSE_SLOTS; i++)
+			e->slots[i].touched_bytes = 0;
+		e->touched_bytes = FUSE_TOUCH_BYTES;
+	}
 	e->served_at_last_look = e->served;
 	pl_timer_start(e->loop, timer, IDLE_NS);
 }
@@ -136,6 +154,7 @@ static int slots_init(struct fuse_export *e)
 	if (memory == MAP_FAILED)
 		return pl_fail(-ENOMEM, "no memory for %u FUSE requests", FUSE_SLOTS);
 	e->memory = memory;
+	e->touched_bytes = FUSE_TOUCH_BYTES;
 	/* Small requests touch two pages of a slot; huge pages would make that two megabytes. */
 	madvise(memory, bytes, MADV_NOHUGEPAGE);
 	madvise(memory, bytes, MADV_DONTFORK);
@@ -166,8 +185,32 @@ static int files_init(struct fuse_export *e, const struct fuse_export_options *o
 	return 0;
 }
 
+/* A copy of a predecessor's, or new and empty. */
+static int greeting_init(struct fuse_export *e, const struct fuse_export_options *o)
+{
+	e->taken_over = o->takes_over;
+	e->greeting_fd = o->takes_over ? fcntl(o->greeting_fd, F_DUPFD_CLOEXEC, 0)
+				       : memfd_create("ploop-fuse", MFD_CLOEXEC);
+	return e->greeting_fd < 0 ? pl_fail(-errno, "memory for the FUSE greeting: %s", strerror(errno)) : 0;
+}
+
+/* What it had not answered comes again; without that, who asked waits for ever. */
+static int take_over(struct fuse_export *e, const struct fuse_export_options *o)
+{
+	int r = fuse_files_take_over(e, o);
+	if (r == 0)
+		r = fuse_request_replay_greeting(e);
+	if (r == 0 && e->can_resend)
+		r = fuse_request_again(e);
+	if (r < 0)
+		fuse_files_leave(e);
+	return r;
+}
+
 static void export_free(struct fuse_export *e)
 {
+	if (e->greeting_fd >= 0)
+		close(e->greeting_fd);
 	if (e->memory)
 		munmap(e->memory, (size_t)FUSE_SLOTS * FUSE_SLOT_BYTES);
 	free(e->mount_point);
@@ -182,6 +225,7 @@ int fuse_export_start(struct pl_loop *loop, struct pl_disk *disk, const struct f
 	__attribute__((cleanup(export_autop))) struct fuse_export *e = calloc(1, sizeof(*e));
 	if (!e)
 		return pl_fail(-ENOMEM, "no memory for a FUSE export");
+	e->greeting_fd = -1;
 	e->loop = loop;
 	e->disk = disk;
 	e->unmounted = options->unmounted;
@@ -193,20 +237,68 @@ int fuse_export_start(struct pl_loop *loop, struct pl_disk *disk, const struct f
 	if (r == 0)
 		r = slots_init(e);
 	if (r == 0)
-		r = fuse_files_mount(e, options);
+		r = greeting_init(e, options);
+	if (r == 0)
+		r = options->takes_over ? take_over(e, options) : fuse_files_mount(e, options);
 	if (r < 0)
 		return r;
 	e->poll = (struct pl_io){.done = readable, .kind = PL_IO_POLL, .fd = e->fd, .arg = POLLIN};
 	e->idle.fire = idle_look;
 	pl_timer_start(loop, &e->idle, IDLE_NS);
 	arm_poll(e);
+	while (!e->greeted && !e->gone)
+		if (pl_loop_step(loop, true) < 0)
+			break;
 	*out = export_steal(&e);
 	return 0;
+}
+
+int fuse_export_device(const struct fuse_export *e)
+{
+	return e->fd;
+}
+
+int fuse_export_greeting(const struct fuse_export *e)
+{
+	return e->greeting_fd;
+}
+
+bool fuse_export_can_resend(const struct fuse_export *e)
+{
+	return e->can_resend;
 }
 
 int fuse_export_unmount(struct fuse_export *e)
 {
 	return e->gone ? 0 : fuse_files_unmount(e);
+}
+
+static void time_is_up(struct pl_timer *timer) {}
+
+int fuse_export_drain(struct fuse_export *e, uint64_t deadline_ns)
+{
+	struct pl_timer wake = {.fire = time_is_up};
+	e->stopping = true;
+	if (e->polling)
+		pl_loop_cancel(e->loop, &e->poll);
+	pl_timer_start(e->loop, &wake, deadline_ns - MIN(deadline_ns, pl_now_ns()));
+	while ((e->polling || e->in_flight) && wake.deadline_ns != 0)
+		if (pl_loop_step(e->loop, true) < 0)
+			break;
+	pl_timer_stop(e->loop, &wake);
+	if (!e->polling && e->in_flight == 0)
+		return 0;
+	e->stopping = false;
+	if (!e->alone && !queue_is_empty(&e->free_slots))
+		arm_poll(e);
+	return pl_fail(-ETIMEDOUT, "%u requests are not done yet", e->in_flight);
+}
+
+void fuse_export_leave(struct fuse_export *e)
+{
+	pl_timer_stop(e->loop, &e->idle);
+	fuse_files_leave(e);
+	export_free(e);
 }
 
 void fuse_export_stop(struct fuse_export *e)

@@ -195,12 +195,63 @@ static bool start_on_file(struct fuse_slot *s, const struct fuse_file *file, siz
 	}
 }
 
+/* ------------------------------------------------------------------ the greeting, and a predecessor's requests */
+
+#define NOTIFY_RESEND 7          /* FUSE_NOTIFY_RESEND and FUSE_HAS_RESEND of newer headers */
+#define HAS_RESEND    (1ull << 39)
+
+static void look_at_greeting(struct fuse_export *e, const struct fuse_in_header *head, size_t bytes)
+{
+	const struct fuse_init_in *in = (const void *)(head + 1);
+	uint64_t flags = 0;
+	if (bytes >= sizeof(*head) + sizeof(*in))
+		flags = in->flags | (uint64_t)(in->flags & FUSE_INIT_EXT ? in->flags2 : 0) << 32;
+	e->can_resend = flags & HAS_RESEND;
+	e->greeted = true;
+}
+
+/* It comes once, first of all; a successor has to know it. */
+static bool serve_greeting(struct fuse_slot *s, size_t bytes)
+{
+	struct fuse_export *e = s->export;
+	const struct fuse_in_header *head = request_head(s);
+	if (pwrite(e->greeting_fd, head, bytes, 0) != (ssize_t)bytes)
+		pl_log(PL_LOG_WARN, "fuse", "the greeting is not kept: %s", strerror(errno));
+	fuse_files_serve(e, head, bytes);
+	look_at_greeting(e, head, bytes);
+	return false;
+}
+
+int fuse_request_replay_greeting(struct fuse_export *e)
+{
+	uint8_t *at = e->slots[0].payload - FUSE_REQUEST_HEAD;
+	const struct fuse_in_header *head = (const void *)at;
+	ssize_t n = pread(e->greeting_fd, at, FUSE_PAGE_BYTES, 0);
+	if (n < (ssize_t)sizeof(*head) || head->opcode != FUSE_INIT || head->len != n)
+		return pl_fail(-EUCLEAN, "what a dead server agreed with the kernel on is not known");
+	e->replaying = true;
+	fuse_files_serve(e, head, (size_t)n);
+	e->replaying = false;
+	look_at_greeting(e, head, (size_t)n);
+	return 0;
+}
+
+int fuse_request_again(struct fuse_export *e)
+{
+	struct fuse_out_header head = {.len = sizeof(head), .error = NOTIFY_RESEND};
+	if (write(e->fd, &head, sizeof(head)) == (ssize_t)sizeof(head) || errno == ENODEV)
+		return 0; /* unmounted meanwhile: nobody waits */
+	return pl_fail(-errno, "the kernel does not repeat the requests of a dead server: %s", strerror(errno));
+}
+
 bool fuse_request_start(struct fuse_slot *s, size_t bytes)
 {
 	const struct fuse_in_header *head = request_head(s);
 	invariant(bytes >= sizeof(*head) && head->len == bytes); /* the kernel writes whole requests */
 	s->unique = head->unique;
 	s->opcode = head->opcode;
+	if (s->opcode == FUSE_INIT)
+		return serve_greeting(s, bytes);
 	if (s->opcode == FUSE_INTERRUPT)
 		return answer(s, -ENOSYS); /* every request ends soon by itself; the kernel does not ask again */
 	const struct fuse_file *file = file_of(s);

@@ -2,6 +2,7 @@
 #define FUSE_USE_VERSION 314
 #include "kmod-free/fuse_export.h"
 
+#include "base/cleanup.h"
 #include "base/invariant.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <spawn.h>
 #include <time.h>
@@ -164,9 +166,44 @@ int fuse_files_mount(struct fuse_export *e, const struct fuse_export_options *o)
 	return 0;
 }
 
-static int run_fusermount(const char *mount_point)
+/* What goes through libfuse to the kernel, once we have a predecessor's connection. */
+static ssize_t send_reply(int fd, struct iovec *iov, int count, void *arg)
 {
-	char *argv[] = {"fusermount3", "-u", "-q", "--", (char *)mount_point, NULL};
+	const struct fuse_export *e = arg;
+	ssize_t bytes = 0;
+	for (int i = 0; i < count; i++)
+		bytes += (ssize_t)iov[i].iov_len;
+	return e->replaying ? bytes : writev(fd, iov, count);
+}
+
+/* fuse.c reads the requests. */
+static ssize_t receive_nothing(int fd, void *buf, size_t bytes, void *arg)
+{
+	return -1;
+}
+
+int fuse_files_take_over(struct fuse_export *e, const struct fuse_export_options *o)
+{
+	static const struct fuse_custom_io io = {.writev = send_reply, .read = receive_nothing};
+	autofd int fd = fcntl(o->device_fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return pl_fail(-errno, "/dev/fuse of a dead server: %s", strerror(errno));
+	int r = new_session(e, o);
+	if (r < 0)
+		return r;
+	r = fuse_session_custom_io(e->session, &io, fd);
+	if (r != 0) {
+		fuse_session_destroy(e->session);
+		return pl_fail(-ENOMEM, "libfuse refused the connection of a dead server");
+	}
+	e->fd = fd_steal(&fd); /* the session's */
+	return 0;
+}
+
+/* @how: "-u" now or not at all; "-uz" from the tree now, and for good when nothing uses it. */
+static int run_fusermount(const char *mount_point, const char *how)
+{
+	char *argv[] = {"fusermount3", (char *)how, "-q", "--", (char *)mount_point, NULL};
 	pid_t pid;
 	int r = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
 	if (r != 0)
@@ -183,15 +220,26 @@ static int run_fusermount(const char *mount_point)
 int fuse_files_unmount(struct fuse_export *e)
 {
 	if (geteuid() != 0)
-		return run_fusermount(e->mount_point);
+		return run_fusermount(e->mount_point, "-u");
 	if (umount2(e->mount_point, UMOUNT_NOFOLLOW) != 0)
 		return pl_fail(-errno, "cannot unmount %s: %s", e->mount_point, strerror(errno));
 	return 0;
 }
 
+/* libfuse unmounts what it mounted. */
 void fuse_files_close(struct fuse_export *e)
 {
-	fuse_session_unmount(e->session);
+	if (!e->taken_over)
+		fuse_session_unmount(e->session);
+	else if (!e->gone && geteuid() == 0)
+		umount2(e->mount_point, UMOUNT_NOFOLLOW | MNT_DETACH);
+	else if (!e->gone)
+		run_fusermount(e->mount_point, "-uz");
+	fuse_session_destroy(e->session);
+}
+
+void fuse_files_leave(struct fuse_export *e)
+{
 	fuse_session_destroy(e->session);
 }
 

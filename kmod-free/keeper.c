@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "kmod-free/keeper_socket.h"
-#include "ploop.h"
+#include "ploop-serve.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -149,6 +149,15 @@ int keeper_keep(struct keeper *k, const char *name, int fd)
 void keeper_why(struct keeper *k, const char *text)
 {
 	tell_text(k, KEEPER_WHY, text);
+}
+
+void pl_serve_cannot(const char *why)
+{
+	struct keeper *k = keeper_new();
+	if (!k)
+		return;
+	keeper_why(k, why);
+	keeper_free(k);
 }
 
 void keeper_stay(struct keeper *k, const char *why)

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#define ANSWER_WAIT_S 2 /* for what is answered at once */
+
 static int address_of(const char *path, struct sockaddr_un *out)
 {
 	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
@@ -62,11 +64,15 @@ int keeper_ask(const char *path, enum keeper_command command, struct keeper_stat
 	int r = dial(path, &fd);
 	if (r < 0)
 		return r;
+	struct timeval patience = {.tv_sec = ANSWER_WAIT_S};
+	if (command == KEEPER_STATE || command == KEEPER_RETRY)
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	ssize_t n = send(fd, &byte, 1, MSG_NOSIGNAL);
 	while (n == 1 && (n = recv(fd, &answer, sizeof(answer), 0)) < 0 && errno == EINTR)
 		n = 1;
 	if (n != (ssize_t)sizeof(answer))
-		return pl_fail(-ENOENT, "%s: the keeper ended", path);
+		return n < 0 && errno == EAGAIN ? pl_fail(-ETIMEDOUT, "%s: the keeper does not answer", path)
+						: pl_fail(-ENOENT, "%s: the keeper ended", path);
 	while (command == KEEPER_ABORT && recv(fd, &byte, 1, 0) > 0)
 		; /* until it is gone */
 	answer.text[KEEPER_TEXT_BYTES - 1] = '\0';

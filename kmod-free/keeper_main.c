@@ -219,6 +219,14 @@ static void tell_status(struct watch *w)
 		snprintf(w->why, sizeof(w->why), "it ended with code %d", WEXITSTATUS(status));
 }
 
+/* As if nothing had happened. */
+static void start_anew(struct watch *w)
+{
+	w->deaths = 0;
+	w->phase = KEEPER_STARTS;
+	w->start_ns = now_ns();
+}
+
 static void plan_restart(struct watch *w)
 {
 	uint64_t now = now_ns();
@@ -254,9 +262,7 @@ static void server_died(struct watch *w)
 		answer_waiting(w, KEEPER_ABORT, 0, "");
 		w->over = true;
 	} else if (was_asked) {
-		w->deaths = 0;
-		w->phase = KEEPER_STARTS;
-		w->start_ns = now_ns();
+		start_anew(w);
 	} else if (w->mortal) {
 		syslog(LOG_CRIT, "%s: the server died, and its requests with it: %s", w->path, w->why);
 		w->over = true;
@@ -342,8 +348,7 @@ static void upgrade(struct watch *w, struct client *c)
 {
 	struct keeper_message m = {.word = KEEPER_LEAVE};
 	if (w->phase == KEEPER_WAITS) {
-		w->deaths = 0;
-		w->start_ns = now_ns();
+		start_anew(w);
 	} else if (w->phase != KEEPER_RUNS || w->line < 0 ||
 		   send(w->line, &m, sizeof(m), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
 		answer(w, c, -EAGAIN, "the server is being started or replaced just now");
@@ -363,10 +368,8 @@ static void obey(struct watch *w, struct client *c, char command)
 		answer(w, c, 0, w->why);
 		return;
 	case KEEPER_RETRY:
-		if (w->phase == KEEPER_WAITS) {
-			w->deaths = 0;
-			w->start_ns = now_ns();
-		}
+		if (w->phase == KEEPER_WAITS)
+			start_anew(w);
 		answer(w, c, 0, w->why);
 		return;
 	case KEEPER_ABORT:

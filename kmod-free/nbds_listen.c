@@ -79,6 +79,24 @@ int nbds_socket_unix(const char *path, struct nbds_listener *listener)
 	return 0;
 }
 
+int nbds_socket_adopt(int fd, const char *path, struct nbds_listener *listener)
+{
+	struct stat st;
+	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return pl_fail(-ENOENT, "%s: its name is gone", path);
+	listener->path = strdup(path);
+	listener->dev = st.st_dev;
+	listener->ino = st.st_ino;
+	listener->fd = fd;
+	return 0;
+}
+
+void nbds_listener_leave_name(struct nbds_listener *l)
+{
+	free(l->path);
+	l->path = NULL;
+}
+
 /* Only the very file we made: another server may have taken the name. */
 static void remove_socket(struct nbds_listener *l)
 {

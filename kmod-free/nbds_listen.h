@@ -23,6 +23,10 @@ struct nbds_listener {
 
 /* A listening socket, close-on-exec, non-blocking. Negative errno with a sentence. */
 int nbds_socket_unix(const char *path, struct nbds_listener *listener);
+/* Go on with @fd, which a predecessor made at @path: it is @listener's from here on. -ENOENT: the name is gone. */
+int nbds_socket_adopt(int fd, const char *path, struct nbds_listener *listener);
+/* Leave the name when it stops: a successor listens on. */
+void nbds_listener_leave_name(struct nbds_listener *listener);
 /* One per address of @host_port, at most @max; returns the count. */
 int nbds_socket_tcp(const char *host_port, int *fds, size_t max);
 

@@ -1,6 +1,7 @@
 #include "kmod-free/registry.h"
 
 #include "base/cleanup.h"
+#include "kmod-free/keeper.h"
 #include "kmod-free/process.h"
 
 #include <dirent.h>
@@ -74,7 +75,7 @@ int registry_make(const char *name, int *fd)
 
 int registry_remove(const char *name)
 {
-	static const char *const files[] = {REGISTRY_STATE, REGISTRY_STATE ".new", REGISTRY_PID};
+	static const char *const files[] = {REGISTRY_STATE, REGISTRY_STATE ".new", REGISTRY_PID, REGISTRY_KEEPER};
 	char path[PATH_MAX];
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < sizeof(files) / sizeof(files[0]); i++) {
@@ -129,6 +130,23 @@ static int read_text(const char *path, char **out)
 	return 0;
 }
 
+void registry_look(struct pl_device *device)
+{
+	char path[PATH_MAX];
+	struct keeper_state state;
+	device->kept = registry_path(device->name, REGISTRY_KEEPER, path) == 0 &&
+		       keeper_ask(path, KEEPER_STATE, &state) == 0;
+	device->starting = device->kept && state.phase == KEEPER_STARTS;
+	device->waiting = device->kept && state.phase == KEEPER_WAITS;
+	device->mortal = device->kept && state.mortal;
+	snprintf(device->why, sizeof(device->why), "%s", device->kept ? state.text : "");
+	if (device->kept) {
+		device->server_pid = state.server_pid;
+		device->server_start = process_start_ticks(state.server_pid);
+	}
+	device->alive = device->kept || process_is(device->server_pid, device->server_start);
+}
+
 DEFINE_AUTO(struct pl_device *, device, pl_device_free, NULL)
 
 int registry_load(const char *name, struct pl_device **out)
@@ -144,7 +162,7 @@ int registry_load(const char *name, struct pl_device **out)
 	r = device ? registry_decode(text, device) : -ENOMEM;
 	if (r < 0)
 		return pl_fail(r, "%s: %s", path, r == -ENOMEM ? "no memory" : "it is not a state file");
-	device->alive = process_is(device->server_pid, device->server_start);
+	registry_look(device);
 	*out = device_steal(&device);
 	return 0;
 }

@@ -4,6 +4,7 @@
  *	/run/ploop/ploop10000/         locked by whoever attaches or detaches it
  *	                      state    struct pl_device as lines "key value", replaced as a whole; absent: half made
  *	                      pid      the server's
+ *	                      keeper   command socket of the keeper (keeper.h), who knows the server of this moment
  *	                      fuse/    mount point of the transport "fuse"
  *
  * An entry whose folder is not locked and whose server does not run is stale. It is listed, as not alive, as long as it
@@ -17,6 +18,7 @@
 
 #define REGISTRY_STATE "state"
 #define REGISTRY_PID   "pid"
+#define REGISTRY_KEEPER "keeper"
 
 /* The lock over all entries, until the descriptor is closed. */
 int registry_lock(int *fd);
@@ -31,6 +33,8 @@ int registry_lock_entry(const char *name, bool wait, int *fd);
 /* Remove the folder and what belongs in it. */
 int registry_remove(const char *name);
 
+/* Does a server run, or come again? Sets alive and what the keeper knows. */
+void registry_look(struct pl_device *device);
 int registry_save(const struct pl_device *device);
 /* -ENOENT: no such entry, or half made · -EUCLEAN: not a state file. */
 int registry_load(const char *name, struct pl_device **out);

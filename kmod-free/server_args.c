@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { KIND_FLAG, KIND_TEXT, KIND_U32, KIND_U64, KIND_IMAGE, KIND_UID };
+enum kind { KIND_FLAG, KIND_TEXT, KIND_U32, KIND_U64, KIND_IMAGE, KIND_UID, KIND_WORD };
 
 #define AT(field) offsetof(struct pl_serve_options, field)
 
@@ -45,8 +45,8 @@ static const struct row {
 	{"--fuse-part-length", KIND_U64, AT(fuse_part_length_bytes), "N  its length"},
 	{"--fuse-allow-other", KIND_FLAG, AT(fuse_allow_other), "other users may come in"},
 	{"--control", KIND_TEXT, AT(control), "PATH  let operations on the bundle ask for changes at this unix socket"},
-	{"--settings", KIND_TEXT, AT(settings), "DESCRIPTOR  limits and the like from the file beside it"},
-	{"--on-full", KIND_TEXT, AT(on_full), "wait|fail  when the host has no space, whatever the settings say"},
+	{"--keeper", KIND_TEXT, AT(keeper), "PATH  be started again after death by a process with this unix socket"},
+	{"--resume", KIND_WORD, 0, "WORD  a word of the program that finds the images again after death"},
 	{"--bundle-lock", KIND_U32, AT(bundle_lock_fd), "FD  lock of the bundle, closed when ready"},
 	{"--debug", KIND_TEXT, AT(log_categories), "LIST  log lines of these categories"},
 };
@@ -120,6 +120,12 @@ static void add_row(struct words *w, const struct pl_serve_options *o, const str
 			add_word(w, "%" PRIu32, o->allow_uids[i]);
 		}
 		break;
+	case KIND_WORD:
+		for (size_t i = 0; i < o->resume_count; i++) {
+			add_word(w, "%s", row->name);
+			add_word(w, "%s", o->resume[i]);
+		}
+		break;
 	}
 }
 
@@ -144,19 +150,45 @@ static void find_program(char *out, size_t bytes)
 	snprintf(out, bytes, "%s/ploop-server", PLOOP_LIBEXECDIR);
 }
 
-char **pl_serve_argv(const struct pl_serve_options *options)
+static char **make_argv(const char *program, const struct pl_serve_options *options,
+			void (*add)(struct words *w, const char *program, const struct pl_serve_options *o))
 {
-	char program[4096];
 	struct words w = {0};
-	find_program(program, sizeof(program));
-	add_all(&w, program, options);
+	add(&w, program, options);
 	size_t pointers = (w.count + 1) * sizeof(char *);
 	char **argv = calloc(1, pointers + w.bytes);
 	if (!argv)
 		return NULL;
 	w = (struct words){.argv = argv, .text = (char *)argv + pointers};
-	add_all(&w, program, options);
+	add(&w, program, options);
 	return argv;
+}
+
+char **pl_serve_argv(const struct pl_serve_options *options)
+{
+	char program[4096];
+	find_program(program, sizeof(program));
+	return make_argv(program, options, add_all);
+}
+
+/* The lock was let go long ago; who resumes finds images and takes a lock of his own. */
+static void add_again(struct words *w, const char *program, const struct pl_serve_options *o)
+{
+	struct pl_serve_options again = *o;
+	again.bundle_lock_fd = 0;
+	if (o->resume_count == 0) {
+		add_all(w, program, &again);
+		return;
+	}
+	again.chain = (struct pl_chain_spec){0};
+	for (size_t i = 0; i < o->resume_count; i++)
+		add_word(w, "%s", o->resume[i]);
+	add_all(w, "--", &again);
+}
+
+char **server_args_again(const struct pl_serve_options *options, const char *program)
+{
+	return make_argv(program, options, add_again);
 }
 
 int pl_serve_exec(const struct pl_serve_options *options)
@@ -250,6 +282,11 @@ static int parse_row(struct server_args *a, const struct row *row, char *value)
 		r = parse_number(value, UINT32_MAX - 1, &v);
 		a->uids[o->allow_uid_count++] = (uint32_t)v;
 		break;
+	case KIND_WORD:
+		if (o->resume_count == ARRAY_LEN(a->resume))
+			return pl_fail(-EINVAL, "more than %zu words", ARRAY_LEN(a->resume));
+		a->resume[o->resume_count++] = value;
+		break;
 	}
 	return r < 0 ? pl_wrap(r, "%s", row->name) : 0;
 }
@@ -262,14 +299,15 @@ static const struct row *find_row(const char *name)
 	return NULL;
 }
 
-int server_args_parse(struct server_args *a, int argc, char **argv)
+static int parse_words(struct server_args *a, int argc, char **argv)
 {
 	a->options = (struct pl_serve_options){
 		.size = sizeof(a->options),
 		.chain = {.size = sizeof(a->options.chain), .images = a->images},
 		.allow_uids = a->uids,
+		.resume = a->resume,
 	};
-	for (int i = 1; i < argc; i++) {
+	for (int i = 0; i < argc; i++) {
 		a->help |= strcmp(argv[i], "--help") == 0;
 		if (a->help)
 			return 0;
@@ -282,11 +320,32 @@ int server_args_parse(struct server_args *a, int argc, char **argv)
 		if (r < 0)
 			return r;
 	}
+	return 0;
+}
+
+int server_args_parse(struct server_args *a, int argc, char **argv)
+{
+	int r = parse_words(a, argc - 1, argv + 1);
+	if (r < 0 || a->help)
+		return r;
 	if (a->options.chain.count == 0)
 		return pl_fail(-EINVAL, "no --image");
 	if (a->options.bundle_lock_fd) /* ours: a holder that kept it would hold the lock */
 		fcntl((int)a->options.bundle_lock_fd, F_SETFD, FD_CLOEXEC);
 	return 0;
+}
+
+int pl_serve_exec_again(char **words, size_t count, const struct pl_chain_spec *chain, int bundle_lock_fd)
+{
+	autofree struct server_args *a = calloc(1, sizeof(*a));
+	if (!a)
+		return pl_fail(-ENOMEM, "no memory for the words of ploop-server");
+	int r = parse_words(a, (int)count, words);
+	if (r < 0)
+		return r;
+	a->options.chain = *chain;
+	a->options.bundle_lock_fd = (uint32_t)bundle_lock_fd;
+	return pl_serve_exec(&a->options);
 }
 
 void server_args_help(void)

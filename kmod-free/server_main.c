@@ -8,6 +8,9 @@
  *               connections are dropped; what the engine works on still finishes
  *     SIGTERM, SIGINT, SIGHUP while a file of the FUSE export is open: ignored
  *     SIGUSR1   the disk's recent events and the connections go to the log
+ *     our keeper says leave
+ *               requests in flight finish -> disk closed clean -> end; mount and sockets stay, a successor goes on
+ *     started by a keeper: the same start, but in the background at once, and with what the dead one left
  *
  * Exit code: 0 served and closed clean · 1 failed · 2 wrong words. The last line on stderr says why. */
 #include "base/cleanup.h"
@@ -17,6 +20,7 @@
 #include "fuse.h"
 #include "server_args.h"
 #include "server_daemon.h"
+#include "server_keep.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -28,6 +32,8 @@
 
 #define FIRST_INHERITED_FD 3
 #define DRAIN_NS           (30 * NS_PER_S)
+#define LEAVE_NS           (5 * NS_PER_S) /* for requests in flight to finish, when we are asked to leave */
+#define LOCK_WAIT_MS       10000          /* for the last write of the one who died before us */
 
 enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_MISUSE };
 
@@ -40,6 +46,8 @@ struct service {
 	struct fuse_export *fuse;
 	struct control_engine engine;
 	struct control_server *control;
+	struct server_keep keep;
+	bool leave_wanted, leaving;
 	bool background, stopping, drained, signal_armed;
 	char *pid_path; /* to remove at the end */
 	int signal_fd;
@@ -155,19 +163,6 @@ static int take_signals(struct service *s)
 
 /* ------------------------------------------------------------------ starting */
 
-/* The holder lies beside us. */
-static int find_holder(char *out, size_t out_bytes)
-{
-	static const char name[] = "ploop-holder";
-	ssize_t n = readlink("/proc/self/exe", out, out_bytes);
-	while (n > 0 && out[n - 1] != '/')
-		n--;
-	if (n <= 0 || (size_t)n + sizeof(name) > out_bytes)
-		return pl_fail(-ENOENT, "cannot tell where %s lies", name);
-	memcpy(out + n, name, sizeof(name));
-	return 0;
-}
-
 static int open_disk(struct service *s)
 {
 	char holder[PATH_MAX];
@@ -175,24 +170,10 @@ static int open_disk(struct service *s)
 		.size = sizeof(open),
 		.flags = s->options->readonly ? PL_OPEN_READONLY : 0,
 		.holder_program = holder,
+		.lock_wait_ms = server_keep_is_successor(&s->keep) ? LOCK_WAIT_MS : 0,
 	};
-	int r = find_holder(holder, sizeof(holder));
+	int r = server_find_beside("ploop-holder", holder, sizeof(holder));
 	return r < 0 ? r : pl_disk_open(s->loop, &s->options->chain, &open, &s->disk);
-}
-
-static int apply_settings(struct service *s)
-{
-	const struct pl_serve_options *o = s->options;
-	struct pl_settings settings = {.size = sizeof(settings), .limits = {.size = sizeof(settings.limits)}};
-	int r = o->settings ? pl_settings_load(o->settings, &settings) : 0;
-	if (r == 0 && o->on_full && strcmp(o->on_full, "wait") != 0 && strcmp(o->on_full, "fail") != 0)
-		r = pl_fail(-EINVAL, "--on-full %s: want wait or fail", o->on_full);
-	if (r < 0)
-		return r;
-	if (o->on_full)
-		settings.on_full = strcmp(o->on_full, "fail") == 0 ? PL_FULL_FAILS : PL_FULL_WAITS;
-	pl_disk_set_on_full(s->disk, settings.on_full);
-	return pl_disk_set_limits(s->disk, &settings.limits);
 }
 
 static int start_nbd(struct service *s)
@@ -238,8 +219,16 @@ static int start_fuse(struct service *s)
 		.allow_other = o->fuse_allow_other,
 		.unmounted = on_unmounted,
 		.arg = s,
+		.takes_over = server_keep_fd(&s->keep, KEPT_FUSE) >= 0,
+		.device_fd = server_keep_fd(&s->keep, KEPT_FUSE),
+		.greeting_fd = server_keep_fd(&s->keep, KEPT_GREETING),
 	};
-	return fuse_export_start(s->loop, s->disk, &fuse, &s->fuse);
+	int r = fuse_export_start(s->loop, s->disk, &fuse, &s->fuse);
+	if (r < 0)
+		return r;
+	server_keep_hold(&s->keep, KEPT_FUSE, fuse_export_device(s->fuse));
+	server_keep_hold(&s->keep, KEPT_GREETING, fuse_export_greeting(s->fuse));
+	return 0;
 }
 
 /* A disk that cannot be asked for changes is still a disk. */
@@ -247,8 +236,24 @@ static void start_control(struct service *s)
 {
 	s->engine = (struct control_engine){.disk = s->disk, .chain = &s->options->chain};
 	struct control_backend backend = control_engine_backend(&s->engine);
-	if (s->options->control && control_server_start(s->loop, &backend, s->options->control, &s->control) < 0)
+	const char *path = s->options->control;
+	int kept = server_keep_fd(&s->keep, KEPT_CONTROL);
+	if (!path)
+		return;
+	int r = kept < 0 ? -ENOENT : control_server_take_over(s->loop, &backend, path, kept, &s->control);
+	if (r < 0)
+		r = control_server_start(s->loop, &backend, path, &s->control);
+	if (r < 0)
 		pl_log(PL_LOG_WARN, "serve", "no snapshots of this disk while it runs: %s", pl_error());
+	else
+		server_keep_hold(&s->keep, KEPT_CONTROL, control_server_socket(s->control));
+}
+
+static void on_leave(void *arg)
+{
+	struct service *s = arg;
+	s->leave_wanted = true;
+	pl_loop_stop(s->loop);
 }
 
 static int start(struct service *s)
@@ -258,8 +263,6 @@ static int start(struct service *s)
 		r = take_signals(s);
 	if (r == 0)
 		r = open_disk(s);
-	if (r == 0)
-		r = apply_settings(s);
 	if (r == 0)
 		r = start_nbd(s);
 	if (r == 0)
@@ -274,6 +277,7 @@ static int start(struct service *s)
 		s->pid_path = realpath(s->options->pid_file, NULL); /* a daemon changes its folder */
 	if (s->options->bundle_lock_fd)
 		close((int)s->options->bundle_lock_fd);
+	server_keep_start(&s->keep, s->loop, s->options, s->fuse && !fuse_export_can_resend(s->fuse), on_leave, s);
 	await_signal(s);
 	return 0;
 }
@@ -307,39 +311,79 @@ static int end_server(struct service *s)
 	return 0;
 }
 
+/* The successor finds the mount and the sockets as they are. */
+static void end_transports(struct service *s)
+{
+	if (s->control && s->leaving)
+		control_server_leave_socket(s->control);
+	control_server_stop(s->control);
+	s->control = NULL;
+	if (s->fuse && s->leaving)
+		fuse_export_leave(s->fuse);
+	else if (s->fuse)
+		fuse_export_stop(s->fuse);
+	s->fuse = NULL;
+}
+
 /* In the order of dependence; also after a start that failed half-way. A failure keeps its first sentence. */
 static int finish(struct service *s)
 {
 	int r = 0;
-	control_server_stop(s->control);
-	s->control = NULL;
-	if (s->fuse)
-		fuse_export_stop(s->fuse);
-	s->fuse = NULL;
+	end_transports(s);
 	if (s->loop)
 		r = end_server(s);
 	if (s->disk) {
 		int closed = pl_disk_close(s->disk);
 		r = r < 0 ? r : closed;
 	}
-	if (s->loop)
+	if (s->loop) {
+		server_keep_stop(&s->keep);
 		end_loop(s);
-	if (s->pid_path)
+	}
+	if (s->pid_path && !s->leaving)
 		unlink(s->pid_path);
 	free(s->pid_path);
+	server_keep_fini(&s->keep, s->leaving);
 	return r;
+}
+
+/* What stands in the way of a successor; NULL: nothing, requests are done. */
+static const char *try_to_leave(struct service *s)
+{
+	if (s->stopping)
+		return "the disk is being closed";
+	if (!s->fuse)
+		return "its clients are connected to the process itself";
+	if (s->control && control_server_is_busy(s->control))
+		return "its chain of images is being changed";
+	return fuse_export_drain(s->fuse, pl_now_ns() + LEAVE_NS) < 0 ? pl_error() : NULL;
+}
+
+static void leave(struct service *s)
+{
+	s->leave_wanted = false;
+	const char *why = try_to_leave(s);
+	s->leaving = s->drained = !why;
+	if (why)
+		keeper_stay(s->keep.keeper, why);
+	pl_log(PL_LOG_INFO, "serve", "asked to leave: %s", why ? why : "a successor goes on");
 }
 
 static int run(struct service *s)
 {
 	int r = 0;
-	while (r == 0 && !s->drained)
+	while (r == 0 && !s->drained) {
 		r = pl_loop_run(s->loop);
+		if (r == 0 && s->leave_wanted)
+			leave(s);
+	}
 	return r;
 }
 
 static enum exit_code fail(const struct service *s)
 {
+	if (s->keep.keeper)
+		keeper_why(s->keep.keeper, pl_error());
 	if (s->background)
 		pl_log(PL_LOG_ERROR, "serve", "%s", pl_error());
 	else
@@ -351,10 +395,14 @@ static enum exit_code serve(struct service *s, int *ready_fd)
 {
 	if (start(s) < 0) {
 		fail(s);
+		if (server_keep_is_successor(&s->keep))
+			_exit(EXIT_FAILED); /* whatever we have open belongs to the next one */
 		finish(s);
 		return EXIT_FAILED;
 	}
-	if (s->options->daemonize) {
+	if (s->background && chdir("/") < 0)
+		pl_log(PL_LOG_WARN, "serve", "cannot leave the working folder: %s", strerror(errno));
+	if (s->options->daemonize && !s->background) {
 		daemon_ready(ready_fd);
 		daemon_log_start(true, s->options->log_categories);
 		s->background = true;
@@ -380,8 +428,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "ploop-server: nowhere to serve: give --socket, --tcp or --fuse\n");
 		return EXIT_MISUSE;
 	}
-	daemon_log_start(false, args.options.log_categories);
-	if (args.options.daemonize && daemon_begin(&ready_fd) < 0)
+	server_keep_init(&s.keep, &args);
+	s.background = server_keep_is_successor(&s.keep);
+	daemon_log_start(s.background, args.options.log_categories);
+	if (args.options.daemonize && !s.background && daemon_begin(&ready_fd) < 0)
 		return fail(&s);
 	return serve(&s, &ready_fd);
 }

@@ -1,7 +1,8 @@
 /* Transport "fuse": the server exports the disk as a FUSE file, a loop device makes it a block device. Works on every
  * kernel with /dev/fuse and /dev/loop-control.
  *
- * When the server dies the file answers EIO for good, and so does the block device: unmount and mount again. */
+ * When the server dies its keeper (keeper.h) holds the connection to the kernel, and the next server goes on. When that
+ * is lost too, the file answers EIO for good, and so does the block device: unmount and mount again. */
 #include "base/wait.h"
 #include "kmod-free/fuse.h"
 #include "kmod-free/loopdev.h"

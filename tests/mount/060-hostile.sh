@@ -38,8 +38,7 @@ each "the server died: told, unmounted, repaired"
 run_check ploop mount -m mnt a
 echo durable >mnt/file
 run_check sync mnt/file
-kill -KILL "$(device_of a server_pid)"
-sleep 0.5
+lose_server a
 [ "$(device_of a alive)" = false ] || fail "it is said to be alive"
 run_mustfail 21 ploop mount a
 expect_line stderr 'server died'
@@ -54,8 +53,7 @@ run_check ploop umount a
 each "the server died and nothing was mounted: the next mount cleans up"
 run_check ploop mount a
 device=$(device_of a device)
-kill -KILL "$(device_of a server_pid)"
-sleep 0.5
+lose_server a
 run_check ploop mount a
 [ "$(device_of a device)" = "$device" ] || fail "the old name is not free again"
 run_check ploop umount a

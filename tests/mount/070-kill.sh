@@ -1,7 +1,7 @@
 #!/bin/bash
-# The server, and in every second round its holder with it, is killed under a file system at work: after unmounting and
-# mounting again the journal replays, the file system is consistent and every file whose sync had returned is whole.
-# ROUNDS=50 for more.
+# The server and its keeper, and in every second round its holder with them, are killed under a file system at work: after
+# unmounting and mounting again the journal replays, the file system is consistent and every file whose sync had returned
+# is whole. ROUNDS=50 for more.
 # timeout: 300
 # alone
 . "$(dirname "$0")/lib.sh"
@@ -28,7 +28,7 @@ for round in $(seq "${ROUNDS:-5}"); do
 	work "w1" &
 	work "w2" &
 	sleep "0.$((RANDOM % 9 + 1))"
-	victims=$(device_of a server_pid)
+	victims="$(keeper_of a) $(device_of a server_pid)"
 	if [ $((round % 2)) = 0 ]; then
 		holder=$(holder_of a/root.hds)
 		[ -n "$holder" ] || fail "the server has no holder"

@@ -15,6 +15,39 @@ device_of()
 	"$PLOOP" list --json | jq -r --arg base "$SCRATCH/$1/" ".devices[] | select(.base | startswith(\$base)) | .$2"
 }
 
+# is_state DISK KEY VALUE, is_no_state DISK KEY VALUE: for await.
+is_state()
+{
+	[ "$(device_of "$1" "$2")" = "$3" ]
+}
+is_no_state()
+{
+	! is_state "$@"
+}
+
+# keeper_of DISK: the pid of the process that starts its server again.
+keeper_of()
+{
+	pgrep -f "^[p]loop-keeper /run/ploop/$(device_of "$1" name)/keeper$"
+}
+
+# is_served_by_another DISK PID: a server is ready, and it is not that one.
+is_served_by_another()
+{
+	local pid
+	pid=$(device_of "$1" server_pid)
+	[ -n "$pid" ] && [ "$pid" != 0 ] && [ "$pid" != "$2" ] && is_state "$1" starting false
+}
+
+# lose_server DISK: it dies, and nobody starts it again.
+lose_server()
+{
+	local server
+	server=$(device_of "$1" server_pid)
+	run_check kill -KILL "$(keeper_of "$1")" "$server"
+	await is_dead "$server" || fail "the server lives"
+}
+
 # Everything of this test's disks that is up; servers by the images in their words.
 left_of_test()
 {
@@ -39,7 +72,7 @@ clean_up()
 	local device
 	cd /
 	for device in $("$PLOOP" list --json | jq -r --arg dir "$SCRATCH/" '.devices[] | select(.base | startswith($dir)) | .device'); do
-		"$PLOOP" umount --timeout 5 -d "$device" >/dev/null 2>&1
+		"$PLOOP" umount --timeout 5 --force -d "$device" >/dev/null 2>&1
 	done
 }
 at_end clean_up

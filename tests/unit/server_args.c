@@ -64,6 +64,9 @@ Test(server_args, everything_said_arrives)
 		.fuse_part_length_bytes = 1 << 30,
 		.fuse_allow_other = true,
 		.control = "/run/ploop/ctl-1-2",
+		.keeper = "/run/ploop/ploop1/keeper",
+		.resume = (const char *const[]){"/sbin/ploop", "server"},
+		.resume_count = 2,
 		.log_categories = "nbd,map",
 	};
 	char **argv = pl_serve_argv(&said);
@@ -93,11 +96,49 @@ Test(server_args, everything_said_arrives)
 	cr_assert(eq(str, (char *)got->tcp, "[::1]:10809"));
 	cr_assert(eq(str, (char *)got->control, "/run/ploop/ctl-1-2"));
 	cr_assert(eq(str, (char *)got->log_categories, "nbd,map"));
+	cr_assert(eq(str, (char *)got->keeper, "/run/ploop/ploop1/keeper"));
+	cr_assert(eq(sz, got->resume_count, 2));
+	cr_assert(eq(str, (char *)got->resume[1], "server"));
 	cr_assert(eq(sz, got->allow_uid_count, 2));
 	cr_assert(eq(u32, got->allow_uids[1], 65534u));
 	cr_assert(eq(u64, got->fuse_part_length_bytes, 1u << 30));
 
 	free(argv);
+}
+
+static bool has_word(char **words, const char *word)
+{
+	for (; *words; words++)
+		if (strcmp(*words, word) == 0)
+			return true;
+	return false;
+}
+
+Test(server_args, a_successor_is_started_by_who_finds_the_images_or_by_the_same_words)
+{
+	static const struct pl_image_ref image = {.path = "/a.hds", .dir_fd = -1, .format = PL_FORMAT_PLOOP};
+	struct pl_serve_options o = {
+		.size = sizeof(o),
+		.chain = {.images = &image, .count = 1, .cluster_sectors = 64},
+		.bundle_lock_fd = 9,
+		.fuse_mount_point = "/m",
+	};
+	char **words = server_args_again(&o, "/libexec/ploop-server");
+	cr_assert(eq(str, words[0], "/libexec/ploop-server"));
+	cr_assert(has_word(words, "--image"));
+	cr_assert(not(has_word(words, "--bundle-lock")), "it was let go");
+	free(words);
+
+	o.resume = (const char *const[]){"/sbin/ploop", "server", "resume", "/bundle"};
+	o.resume_count = 4;
+	words = server_args_again(&o, "/libexec/ploop-server");
+	cr_assert(eq(str, words[0], "/sbin/ploop"));
+	cr_assert(eq(str, words[4], "--"));
+	cr_assert(not(has_word(words, "--image")));
+	cr_assert(not(has_word(words, "--cluster-sectors")));
+	cr_assert(has_word(words, "--fuse"));
+	cr_assert(has_word(words, "--resume"), "the next one needs them too");
+	free(words);
 }
 
 Test(server_args, wrong_words_are_refused)

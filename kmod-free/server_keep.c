@@ -1,0 +1,108 @@
+#include "server_keep.h"
+
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+int server_find_beside(const char *name, char *out, size_t out_bytes)
+{
+	ssize_t n = readlink("/proc/self/exe", out, out_bytes);
+	while (n > 0 && out[n - 1] != '/')
+		n--;
+	if (n <= 0 || (size_t)n + strlen(name) >= out_bytes)
+		return pl_fail(-ENOENT, "cannot tell where %s lies", name);
+	memcpy(out + n, name, strlen(name) + 1);
+	return 0;
+}
+
+/* Images inside a bundle are found again by whoever reads its descriptor; so is a chain that can change. */
+static bool can_be_found(struct server_args *args)
+{
+	const struct pl_serve_options *o = &args->options;
+	if (o->resume_count)
+		return true;
+	for (size_t i = 0; i < o->chain.count; i++) {
+		char *path = args->images[i].dir_fd < 0 && !o->control ? realpath(args->images[i].path, NULL) : NULL;
+		if (!path)
+			return false;
+		args->images[i].path = path; /* for the life of the process */
+	}
+	return true;
+}
+
+void server_keep_init(struct server_keep *k, struct server_args *args)
+{
+	*k = (struct server_keep){0};
+	if (args->options.keeper && can_be_found(args))
+		k->keeper = keeper_new();
+}
+
+bool server_keep_is_successor(const struct server_keep *k)
+{
+	return k->keeper && keeper_is_successor(k->keeper);
+}
+
+int server_keep_fd(const struct server_keep *k, const char *name)
+{
+	return k->keeper ? keeper_fd(k->keeper, name) : -1;
+}
+
+void server_keep_hold(struct server_keep *k, const char *name, int fd)
+{
+	if (k->keeper && keeper_keep(k->keeper, name, fd) < 0)
+		pl_log(PL_LOG_WARN, "serve", "%s would not survive us: %s", name, pl_error());
+}
+
+static int find_programs(struct server_keep *k, const struct pl_serve_options *options)
+{
+	char keeper[PATH_MAX], server[PATH_MAX];
+	int r = server_find_beside("ploop-keeper", keeper, sizeof(keeper));
+	if (r == 0)
+		r = server_find_beside("ploop-server", server, sizeof(server));
+	if (r < 0)
+		return r;
+	k->program = strdup(keeper);
+	k->again = server_args_again(options, server);
+	return k->program && k->again ? 0 : pl_fail(-ENOMEM, "no memory for the words of a successor");
+}
+
+void server_keep_start(struct server_keep *k, struct pl_loop *loop, const struct pl_serve_options *options, bool mortal,
+		       void (*leave)(void *arg), void *arg)
+{
+	if (!k->keeper)
+		return;
+	int r = find_programs(k, options);
+	struct keeper_options how = {
+		.program = k->program,
+		.command_path = options->keeper,
+		.words = k->again,
+		.mortal = mortal,
+		.leave = leave,
+		.arg = arg,
+	};
+	if (r == 0)
+		r = keeper_start(k->keeper, loop, &how);
+	if (r < 0)
+		pl_log(PL_LOG_WARN, "serve", "nobody would start this server again: %s", pl_error());
+}
+
+void server_keep_stop(struct server_keep *k)
+{
+	if (k->keeper)
+		keeper_stop(k->keeper);
+}
+
+void server_keep_fini(struct server_keep *k, bool leaving)
+{
+	if (!k->keeper)
+		return;
+	if (leaving)
+		keeper_left(k->keeper);
+	else
+		keeper_end(k->keeper);
+	keeper_free(k->keeper);
+	free(k->again);
+	free(k->program);
+}

@@ -1,0 +1,38 @@
+/* The keeper of a ploop-server: what it keeps, and the words that start the next one. */
+#ifndef PLOOP_SERVER_KEEP_H
+#define PLOOP_SERVER_KEEP_H
+
+#include "keeper.h"
+#include "server_args.h"
+
+/* Names of what is kept. */
+#define KEPT_FUSE     "fuse"
+#define KEPT_GREETING "fuse-greeting"
+#define KEPT_CONTROL  "control"
+
+struct server_keep {
+	struct keeper *keeper; /* NULL: none is wanted */
+	char *program;         /* the keeper's */
+	char **again;          /* what starts a successor */
+};
+
+/* @args may want none, or be such that nobody could start us again. Paths of images become whole ones, for a successor
+ * stands elsewhere. */
+void server_keep_init(struct server_keep *k, struct server_args *args);
+bool server_keep_is_successor(const struct server_keep *k);
+/* What a predecessor left under @name; -1. */
+int server_keep_fd(const struct server_keep *k, const char *name);
+/* A failure is a warning: what cannot be kept still works. */
+void server_keep_hold(struct server_keep *k, const char *name, int fd);
+/* We are ready. The keeper's callback and its failure are as in keeper.h; a failure is a warning. */
+void server_keep_start(struct server_keep *k, struct pl_loop *loop, const struct pl_serve_options *options, bool mortal,
+		       void (*leave)(void *arg), void *arg);
+/* The loop is about to end. */
+void server_keep_stop(struct server_keep *k);
+/* @leaving: a successor goes on; else the keeper ends too. */
+void server_keep_fini(struct server_keep *k, bool leaving);
+
+/* The path of a program that lies beside ours. -ENOENT. */
+int server_find_beside(const char *name, char *out, size_t out_bytes);
+
+#endif
