@@ -1,9 +1,13 @@
 /* ploop list: the running disks. */
 #include "cli/command.h"
+#include "cli/console.h"
 #include "cli/output.h"
-#include "ploop-serve.h"
+#include "cli/stat_disks.h"
 
 #include "base/cleanup.h"
+
+#include <errno.h>
+#include <stdio.h>
 
 struct list_args {
 	bool all, files, json;
@@ -19,6 +23,7 @@ static const struct cli_option options[] = {
 struct device_row {
 	const char *name, *base, *component, *component_tab, *mount_point, *mount_tab;
 	const char *node, *partition, *bundle, *top, *transport, *why;
+	const char *waits;
 	uint64_t server_pid;
 	bool readonly, alive, kept, starting, waiting;
 };
@@ -38,6 +43,7 @@ static const struct out_column columns[] = {
 	OUT_U64("server_pid", NULL, 0, NULL, struct device_row, server_pid),
 	OUT_BOOL("readonly", NULL, 0, NULL, struct device_row, readonly),
 	OUT_BOOL("alive", NULL, 0, NULL, struct device_row, alive),
+	OUT_TEXT("waits", NULL, 0, NULL, struct device_row, waits),
 	OUT_BOOL("kept", NULL, 0, NULL, struct device_row, kept),
 	OUT_BOOL("starting", NULL, 0, NULL, struct device_row, starting),
 	OUT_BOOL("waiting", NULL, 0, NULL, struct device_row, waiting),
@@ -54,12 +60,33 @@ static const struct out_column image_columns[] = {
 	OUT_END,
 };
 
+/* What the disk waits for; "" for nothing. A server that cannot be asked is no reason not to list it. */
+static void find_waits(const struct pl_device *d, char *out, size_t bytes)
+{
+	struct pl_live *live;
+	struct pl_live_stat stat;
+	char socket[128];
+	out[0] = '\0';
+	if (!d->alive || d->readonly || !d->bundle[0] || pl_control_path(d->bundle, socket, sizeof(socket)) < 0 ||
+	    pl_live_connect_at(socket, &live) < 0)
+		return;
+	int r = pl_live_get_stat(live, &stat);
+	if (r == 0)
+		stat_full_text(&stat.disk, out, bytes);
+	else if (r == -ETIMEDOUT)
+		snprintf(out, bytes, "its server, process %llu, does not answer",
+			 (unsigned long long)d->server_pid);
+	pl_live_close(live);
+}
+
 static int print_device(const struct list_args *a, const struct pl_device *d, struct out *out)
 {
 	autofree char **points = NULL;
+	char waits[5000];
 	int r = pl_device_mount_points(d, &points);
 	if (r < 0)
 		return r;
+	find_waits(d, waits, sizeof(waits));
 	const char *mount_point = (a->all || a->json) && points[0] ? points[0] : "";
 	struct device_row row = {
 		.name = d->name,
@@ -76,12 +103,15 @@ static int print_device(const struct list_args *a, const struct pl_device *d, st
 		.server_pid = d->server_pid,
 		.readonly = d->readonly,
 		.alive = d->alive,
+		.waits = waits,
 		.kept = d->kept,
 		.starting = d->starting,
 		.waiting = d->waiting,
 		.why = d->why,
 	};
 	out_row(out, columns, &row);
+	if (waits[0] && !a->json)
+		console_warn("%s: %s", d->name, waits); /* not in the lines that others parse */
 	for (size_t i = 1; i < d->image_count && a->files && !a->json; i++)
 		out_row(out, image_columns, &(struct image_row){d->images[i]});
 	return 0;

@@ -34,6 +34,8 @@ static const struct cli_option options[] = {
 	CLI_FORMAT('f', "format", struct mount_args, format, "format of the first image of a list"),
 	CLI_TEXT(0, "transport", "NAME", struct mount_args, transport,
 		 "how the bytes travel: auto (the best that works here) or fuse (FUSE and a loop device)"),
+	CLI_TEXT(0, "on-full", "wait|fail", struct mount_args, on_full,
+		 "what writes do that find no space on the host, until unmounted; else what ploop set said, or wait"),
 	CLI_TEXT(0, "debug", "LIST", struct mount_args, debug,
 		 "debug lines of the server to the system's log: fuse,map"),
 	CLI_OUTSIDE(struct mount_args, outside),
@@ -107,6 +109,8 @@ static int attach(const struct mount_args *a, const struct disk *disk, struct pl
 		.chain = disk->chain,
 		.readonly = readonly,
 		.control = disk_control(disk, readonly, control, sizeof(control)),
+		.settings = disk_settings(disk),
+		.on_full = a->on_full,
 		.bundle_lock_fd = (uint32_t)disk->lock_fd,
 		.resume = resume.words,
 		.resume_count = resume.count,
@@ -167,12 +171,15 @@ int mount_disk(const struct mount_args *a, struct disk *disk)
 int mount_check_args(const struct mount_args *a)
 {
 	struct stat st;
+	enum pl_on_full on_full;
 	if (a->component && strpbrk(a->component, "/\n"))
 		return cli_misuse("-c %s: a name has no slash and no newline", a->component);
 	if (a->mount_point && stat(a->mount_point, &st) != 0)
 		return cli_exit_code(pl_fail(-errno, "%s: %s", a->mount_point, strerror(errno)), CLI_AT_MOUNT);
 	if (a->mount_point && !S_ISDIR(st.st_mode))
 		return cli_exit_code(pl_fail(-ENOTDIR, "%s is not a folder", a->mount_point), CLI_AT_MOUNT);
+	if (a->on_full && cli_parse_on_full(a->on_full, &on_full) < 0)
+		return CLI_MISUSE;
 	if (geteuid() != 0)
 		return cli_exit_code(pl_fail(-EPERM, "only root can make block devices; ploop serve needs no root"),
 				     CLI_AT_MOUNT);

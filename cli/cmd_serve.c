@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 struct serve_args {
-	const char *socket, *tcp, *tls_x509, *tls_psk, *export_name, *description, *pid_file, *debug;
+	const char *socket, *tcp, *tls_x509, *tls_psk, *export_name, *description, *pid_file, *debug,
+		*on_full;
 	bool read_only, tls_verify_peer, insecure_tcp, daemonize;
 	struct cli_uuid uuid;
 	struct cli_list outside, allow_uids;
@@ -37,14 +38,19 @@ static const struct cli_option options[] = {
 		 "write the server's process id there when it is ready"),
 	CLI_FLAG(0, "daemonize", struct serve_args, daemonize, "return when ready and serve in the background"),
 	CLI_OUTSIDE(struct serve_args, outside),
+	CLI_TEXT(0, "on-full", "wait|fail", struct serve_args, on_full,
+		 "what writes do that find no space on the host; else what ploop set said, or wait"),
 	CLI_TEXT(0, "debug", "LIST", struct serve_args, debug, "debug lines of these categories: nbd,map"),
 	CLI_END,
 };
 
-static int check_transport(const struct serve_args *a)
+static int check_args(const struct serve_args *a)
 {
+	enum pl_on_full on_full;
 	if (!a->socket && !a->tcp && !getenv("LISTEN_FDS"))
 		return cli_misuse("where to serve? --socket PATH or --tcp HOST:PORT");
+	if (a->on_full && cli_parse_on_full(a->on_full, &on_full) < 0)
+		return CLI_MISUSE;
 	if (a->tls_x509 && a->tls_psk)
 		return cli_misuse("--tls-x509 and --tls-psk exclude each other");
 	if (a->tls_verify_peer && !a->tls_x509)
@@ -91,6 +97,8 @@ static int become_server(const struct serve_args *a, const struct disk *disk)
 		.insecure_tcp = a->insecure_tcp,
 		.allow_uids = uids,
 		.allow_uid_count = a->allow_uids.count,
+		.settings = disk_settings(disk),
+		.on_full = a->on_full,
 		.bundle_lock_fd = (uint32_t)disk->lock_fd,
 		.log_categories = a->debug,
 	});
@@ -99,7 +107,7 @@ static int become_server(const struct serve_args *a, const struct disk *disk)
 static int run(void *p, int argc, char **argv)
 {
 	const struct serve_args *a = p;
-	int r = check_transport(a);
+	int r = check_args(a);
 	if (r != 0)
 		return r;
 	struct disk disk;

@@ -54,7 +54,7 @@ struct cli_format {
 struct cli_option {
 	char letter;       /* 0: long form only */
 	const char *name;  /* NULL: short form only */
-	const char *value; /* what its value is called; NULL for a flag */
+	const char *value; /* what its value is called; NULL for a flag; "[=NAME]": it may lack (long form, text) */
 	const char *help;  /* one phrase, lower case, no full stop */
 	enum cli_kind kind;
 	size_t offset; /* of the field in the command's args */
@@ -138,6 +138,7 @@ int cli_parse_size(const char *text, uint64_t *sectors);
 int cli_parse_number(const char *text, uint64_t *number);
 int cli_parse_uuid(const char *text, struct cli_uuid *uuid);
 int cli_parse_format(const char *text, struct cli_format *format);
+int cli_parse_on_full(const char *text, enum pl_on_full *what); /* "wait", "fail" */
 
 /* A new id. -EIO: there is no randomness. */
 int cli_random_uuid(struct cli_uuid *uuid);

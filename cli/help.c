@@ -46,8 +46,9 @@ static void option_label(const struct cli_option *o, char *out, size_t out_bytes
 	char letter[8] = "    ";
 	if (o->letter)
 		snprintf(letter, sizeof(letter), "-%c%s", o->letter, o->name ? ", " : "");
-	snprintf(out, out_bytes, "%s%s%s%s%s", letter, o->name ? "--" : "", o->name ? o->name : "", o->value ? " " : "",
-		 o->value ? o->value : "");
+	const char *value = o->value ? o->value : "";
+	snprintf(out, out_bytes, "%s%s%s%s%s", letter, o->name ? "--" : "", o->name ? o->name : "",
+		 value[0] && value[0] != '[' ? " " : "", value);
 }
 
 static void print_options(FILE *out, const struct cli_option *options)

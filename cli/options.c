@@ -38,7 +38,8 @@ static void tables_init(struct tables *t, const struct cli_option *options)
 	size_t letter_at = 1, name_at = 0;
 	for (const struct cli_option *o = options; o && o->help; o++) {
 		invariant(t->option_count < MAX_OPTIONS);
-		int value = o->value ? required_argument : no_argument;
+		bool may_lack = o->value && o->value[0] == '[';
+		int value = may_lack ? optional_argument : o->value ? required_argument : no_argument;
 		if (o->letter) {
 			t->letters[letter_at++] = o->letter;
 			if (o->value)
@@ -82,7 +83,7 @@ static int store_value(const struct cli_option *option, const char *text, void *
 		*(bool *)field = true;
 		return 0;
 	case CLI_KIND_TEXT:
-		*(const char **)field = text;
+		*(const char **)field = text ? text : "";
 		return 0;
 	case CLI_KIND_LIST:
 		return list_add(field, text);

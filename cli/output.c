@@ -30,10 +30,20 @@ static const char *text_of(const struct out_column *column, const void *field, c
 	return number;
 }
 
+static struct json_object *latency_of(const uint64_t *buckets)
+{
+	struct json_object *list = json_object_new_array();
+	for (size_t i = 0; i < PL_LATENCY_BUCKETS; i++)
+		json_object_array_add(list, json_object_new_uint64(buckets[i]));
+	return list;
+}
+
 static struct json_object *json_of(const struct out_column *column, const void *field)
 {
 	if (column->kind == OUT_KIND_BOOL)
 		return json_object_new_boolean(*(const bool *)field);
+	if (column->kind == OUT_KIND_LATENCY)
+		return latency_of(field);
 	if (column->kind != OUT_KIND_TEXT)
 		return json_object_new_uint64(number_of(column, field));
 	const char *text = *(const char *const *)field;

@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum out_kind { OUT_KIND_TEXT, OUT_KIND_U64, OUT_KIND_U32, OUT_KIND_BOOL };
+enum out_kind { OUT_KIND_TEXT, OUT_KIND_U64, OUT_KIND_U32, OUT_KIND_BOOL, OUT_KIND_LATENCY };
 
 struct out_column {
 	const char *key;    /* in JSON; NULL: text only */
@@ -46,6 +46,8 @@ struct out_column {
 	OUT_COLUMN_(key, before, width, after, type, field, OUT_KIND_U32, uint32_t)
 #define OUT_BOOL(key, before, width, after, type, field)                                                               \
 	OUT_COLUMN_(key, before, width, after, type, field, OUT_KIND_BOOL, bool)
+/* A list of numbers, JSON only. */
+#define OUT_LATENCY(key, type, field) {key, NULL, 0, NULL, OUT_KIND_LATENCY, offsetof(type, field)}
 #define OUT_END {NULL, NULL, 0, NULL, OUT_KIND_TEXT, 0}
 
 struct json_object;

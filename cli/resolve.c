@@ -122,6 +122,11 @@ const char *disk_control(const struct disk *disk, bool readonly, char *out, size
 	return NULL;
 }
 
+const char *disk_settings(const struct disk *disk)
+{
+	return disk->kind == DISK_BUNDLE ? pl_bundle_path(disk->bundle) : NULL;
+}
+
 void disk_unlock(struct disk *disk)
 {
 	if (disk->lock_fd > 0)

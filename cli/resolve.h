@@ -42,6 +42,9 @@ bool disk_is_below_top(const struct disk *disk);
  * there is nothing to operate on, or no such place. */
 const char *disk_control(const struct disk *disk, bool readonly, char *out, size_t out_bytes);
 
+/* Whose pl_settings_load() the server shall follow; NULL: a list of images has none. */
+const char *disk_settings(const struct disk *disk);
+
 /* Only the bundle of @word. 0 or negative errno. */
 int disk_open_bundle(const char *word, const struct cli_list *outside, struct pl_bundle **out);
 

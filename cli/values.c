@@ -127,3 +127,12 @@ int cli_parse_format(const char *text, struct cli_format *format)
 	}
 	return pl_fail(-EINVAL, "Incorrect format %s: raw, ploop1, expanded or preallocated", text);
 }
+
+int cli_parse_on_full(const char *text, enum pl_on_full *what)
+{
+	bool fails = strcmp(text, "fail") == 0;
+	if (!fails && strcmp(text, "wait") != 0)
+		return pl_fail(-EINVAL, "--on-full %s: want wait or fail", text);
+	*what = fails ? PL_FULL_FAILS : PL_FULL_WAITS;
+	return 0;
+}

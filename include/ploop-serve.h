@@ -84,6 +84,8 @@ struct pl_serve_options {
 	uint64_t fuse_part_offset_bytes, fuse_part_length_bytes; /* first partition; 0: no such file */
 	bool fuse_allow_other;
 	const char *control; /* unix socket for operations on the bundle, see pl_control_path(); NULL: none */
+	const char *settings;       /* descriptor whose pl_settings_load() tells limits; NULL: none */
+	const char *on_full;        /* "wait" or "fail", whatever the settings say; NULL: as they say */
 	/* Socket of the process that starts the server again when it dies; NULL: nobody does. */
 	const char *keeper;
 	/* Words of a program that finds the chain again and calls pl_serve_exec_again() with those that are put behind
@@ -112,6 +114,23 @@ PL_API int pl_control_path(const char *descriptor, char *out, size_t out_bytes);
 /* The disk of @bundle in its server, for operations on bundles (ploop.h). -ENOENT: no server has it · -EACCES it is
  * somebody else's · -EPROTO it speaks another version. */
 PL_API int pl_live_connect(const struct pl_bundle *bundle, struct pl_live **out);
+
+/* The same by the path of the socket. */
+PL_API int pl_live_connect_at(const char *socket, struct pl_live **out);
+/* The sockets of all servers of this user that are or were, NULL-terminated, one free(). */
+PL_API int pl_control_list(char ***out);
+
+/* What the server says of its disk. The paths in @disk point into the struct. */
+struct pl_live_stat {
+	struct pl_disk_stat disk;
+	char path[4096], full_path[4096];
+};
+/* @live is of pl_live_connect(). -ETIMEDOUT after 2 s · -EOPNOTSUPP an older server. */
+PL_API int pl_live_get_stat(struct pl_live *live, struct pl_live_stat *out);
+/* pl_disk_set_limits() and pl_disk_set_on_full() there; @on_full NULL: as it is. */
+PL_API int pl_live_set(struct pl_live *live, const struct pl_limits *limits, const enum pl_on_full *on_full);
+/* pl_disk_retry() there. */
+PL_API int pl_live_retry(struct pl_live *live);
 
 /* ------------------------------------------------------------------ running disks ----------------------------- */
 

@@ -367,6 +367,8 @@ struct pl_op_stat {
 	uint64_t latency[PL_LATENCY_BUCKETS]; /* [0]: less than 1 µs; [n]: at least 2^(n-1) µs, less than 2^n */
 };
 
+#define PL_LIMIT_MAX (UINT64_C(1) << 50)
+
 struct pl_limits {
 	size_t size;
 	uint64_t bytes_per_s;    /* reads and writes together; 0: no limit */
@@ -397,7 +399,7 @@ struct pl_disk_stat {
 /* @out->size is set. Never blocks. */
 PL_API void pl_disk_get_stat(const struct pl_disk *disk, struct pl_disk_stat *out);
 
-/* From now on. Requests that are past the limit go on, those that wait obey the new one. -EINVAL: burst_ms. */
+/* From now on. Requests that are past the limit go on, those that wait obey the new one. -EINVAL: out of range. */
 PL_API int pl_disk_set_limits(struct pl_disk *disk, const struct pl_limits *limits);
 
 /* D8: shall a write that finds no space on the host wait (that is how it begins), or fail with -ENOSPC? Those that wait
@@ -405,6 +407,17 @@ PL_API int pl_disk_set_limits(struct pl_disk *disk, const struct pl_limits *limi
 PL_API void pl_disk_set_on_full(struct pl_disk *disk, enum pl_on_full what);
 /* What waits for space tries now, and not when its half second is over. */
 PL_API void pl_disk_retry(struct pl_disk *disk);
+
+/* What an operator wants of a disk, for now and after each start: a file beside the descriptor (ploop/settings.c has
+ * its form). Load: without a file, nothing is limited and writes wait; -EUCLEAN it is not understood. Store: durable.
+ */
+struct pl_settings {
+	size_t size; /* the caller's, for both */
+	struct pl_limits limits;
+	enum pl_on_full on_full;
+};
+PL_API int pl_settings_load(const char *descriptor, struct pl_settings *out);
+PL_API int pl_settings_store(const char *descriptor, const struct pl_settings *settings);
 
 /* D8 for those who must end: from now on a write that finds no space on the host fails with -ENOSPC instead of waiting,
  * and those that wait try once more; limits are over. Before pl_disk_close() when requests are still out. */

@@ -17,6 +17,10 @@
  *     switch    [wait_ms keep_bitmap_below cbt_uuid]    pause_ns        pl_disk_switch(), when done
  *     merge     child, into ("child", "parent")         pause_ns        pl_disk_merge(), when done; progress
  *     cancel                                                            of what runs, which then tells how it ended
+ *     stat                                            path, …           pl_disk_get_stat(): rows of control_message.c
+ *     set       bytes_per_s requests_per_s burst_ms                     pl_disk_set_limits(), pl_disk_set_on_full()
+ *               on_full ("keep", "wait", "fail")
+ *     retry                                                             pl_disk_retry()
  *
  * Requests of a client are answered in order, but for switch and merge, which are answered when they are done. One
  * change runs at a time: whoever asks for a second gets EBUSY. What a client began ends with it: when its connection
@@ -42,6 +46,7 @@
 #define CONTROL_MAX_WAIT_MS   60000u       /* of a switch for the requests in flight */
 #define CONTROL_PROGRESS_NS   (100 * NS_PER_MS)
 #define CONTROL_HELLO_MS      10000        /* a server that does not greet in this time does not work */
+#define CONTROL_STAT_MS       2000         /* a server that does not tell its figures in this time is stuck */
 #define CONTROL_POLL_MS       100          /* how often a waiting client asks whether to cancel */
 
 /* enum, the word */
@@ -53,7 +58,10 @@
 	X(ABANDON, "abandon") \
 	X(SWITCH, "switch")   \
 	X(MERGE, "merge")     \
-	X(CANCEL, "cancel")
+	X(CANCEL, "cancel")   \
+	X(STAT, "stat")       \
+	X(SET, "set")         \
+	X(RETRY, "retry")
 
 enum control_method {
 #define X(name, word) CONTROL_##name,

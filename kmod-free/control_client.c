@@ -1,7 +1,5 @@
 /* A disk in another process: each call is a request, and waits for its answer. Answers to other requests (a cancel that
  * came too late) are passed over. */
-#include "control_client.h"
-
 #include "base/cleanup.h"
 #include "control_message.h"
 #include "ploop-serve.h"
@@ -213,6 +211,46 @@ static int live_merge(struct pl_live *live, uint32_t child, enum pl_merge_into i
 	return r < 0 ? r : await(c, &q, &(struct wait_for){.progress = progress}, &reply);
 }
 
+/* ------------------------------------------------------------------ figures and limits */
+
+int pl_live_get_stat(struct pl_live *live, struct pl_live_stat *out)
+{
+	struct client *c = client_of(live);
+	struct control_reply reply;
+	struct control_request q = {.method = CONTROL_STAT};
+	struct wait_for w = {.deadline_ns = pl_now_ns() + CONTROL_STAT_MS * NS_PER_MS};
+	int r = send_request(c, &q);
+	if (r == 0)
+		r = await(c, &q, &w, &reply);
+	if (r < 0)
+		return r;
+	*out = reply.stat;
+	out->disk.size = sizeof(out->disk);
+	out->disk.path = out->path;
+	out->disk.full_path = out->full_path[0] ? out->full_path : NULL;
+	return 0;
+}
+
+int pl_live_set(struct pl_live *live, const struct pl_limits *limits, const enum pl_on_full *on_full)
+{
+	struct control_reply reply;
+	struct control_request q = {
+		.method = CONTROL_SET,
+		.bytes_per_s = limits->bytes_per_s,
+		.requests_per_s = limits->requests_per_s,
+		.burst_ms = limits->burst_ms,
+	};
+	if (on_full)
+		q.on_full = *on_full == PL_FULL_FAILS ? CONTROL_FULL_FAIL : CONTROL_FULL_WAIT;
+	return call(client_of(live), &q, &reply);
+}
+
+int pl_live_retry(struct pl_live *live)
+{
+	struct control_reply reply;
+	return call(client_of(live), &(struct control_request){.method = CONTROL_RETRY}, &reply);
+}
+
 /* ------------------------------------------------------------------ begin and end */
 
 static void live_close(struct pl_live *live)
@@ -260,7 +298,7 @@ static int greet(struct client *c)
 	return r == -ECONNRESET || r == -EPIPE ? pl_fail(-ENOENT, "the server of the disk has just ended") : r;
 }
 
-int control_connect(const char *path, struct pl_live **out)
+int pl_live_connect_at(const char *path, struct pl_live **out)
 {
 	int fd = dial(path);
 	if (fd < 0)
@@ -284,5 +322,5 @@ int pl_live_connect(const struct pl_bundle *bundle, struct pl_live **out)
 {
 	char path[PATH_MAX];
 	int r = pl_control_path(pl_bundle_path(bundle), path, sizeof(path));
-	return r < 0 ? r : control_connect(path, out);
+	return r < 0 ? r : pl_live_connect_at(path, out);
 }

@@ -24,6 +24,10 @@ struct control_backend {
 	void (*merge)(void *arg, uint32_t child, enum pl_merge_into into, struct pl_change *change);
 	void (*cancel)(void *arg);
 	void (*info)(void *arg, struct control_info *out);
+	void (*stat)(void *arg, struct pl_disk_stat *out);
+	int (*set)(void *arg, const struct pl_limits *limits);
+	void (*set_on_full)(void *arg, enum pl_on_full what);
+	void (*retry)(void *arg);
 	void *arg;
 };
 

@@ -80,7 +80,44 @@ static void info(void *arg, struct control_info *out)
 	snprintf(out->program, sizeof(out->program), "%s", PLOOP_VERSION);
 }
 
+static void get_stat(void *arg, struct pl_disk_stat *out)
+{
+	const struct control_engine *e = arg;
+	pl_disk_get_stat(e->disk, out);
+}
+
+static int set(void *arg, const struct pl_limits *limits)
+{
+	const struct control_engine *e = arg;
+	return pl_disk_set_limits(e->disk, limits);
+}
+
+static void set_on_full(void *arg, enum pl_on_full what)
+{
+	const struct control_engine *e = arg;
+	pl_disk_set_on_full(e->disk, what);
+}
+
+static void retry(void *arg)
+{
+	const struct control_engine *e = arg;
+	pl_disk_retry(e->disk);
+}
+
 struct control_backend control_engine_backend(struct control_engine *engine)
 {
-	return (struct control_backend){members, push, abandon, switch_top, merge, cancel, info, engine};
+	return (struct control_backend){
+		.members = members,
+		.push = push,
+		.abandon = abandon,
+		.switch_top = switch_top,
+		.merge = merge,
+		.cancel = cancel,
+		.info = info,
+		.stat = get_stat,
+		.set = set,
+		.set_on_full = set_on_full,
+		.retry = retry,
+		.arg = engine,
+	};
 }

@@ -1,68 +1,11 @@
-/* What a message carries is a table of rows: word, kind, place in the struct, limit. The same row reads and writes, so
- * the two directions cannot differ. */
 #include "control_message.h"
+
+#include "control_rows.h"
 
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
-
-enum kind { KIND_END, KIND_U32, KIND_U64, KIND_BOOL, KIND_TEXT, KIND_INTO };
-
-struct row {
-	const char *key;
-	enum kind kind;
-	bool optional; /* as zero or "" */
-	size_t at;
-	uint64_t most; /* U32, U64: the largest value; TEXT: the room, with its end */
-};
-
-#define AT(type, field) offsetof(struct type, field)
-#define TEXT_ROW(type, name, opt) {#name, KIND_TEXT, opt, AT(type, name), sizeof(((struct type *)0)->name)}
-#define INFO_ROW(name, kind, limit) {#name, kind, false, AT(control_reply, info.name), limit}
-#define U64_ROW(name) {#name, KIND_U64, false, AT(control_reply, name), UINT64_MAX}
-
-static const struct row request_rows[CONTROL_METHOD_COUNT][4] = {
-	[CONTROL_HELLO] = {{"version", KIND_U32, false, AT(control_request, version), UINT32_MAX}},
-	[CONTROL_PUSH] = {TEXT_ROW(control_request, name, false)},
-	[CONTROL_SWITCH] = {{"wait_ms", KIND_U32, true, AT(control_request, wait_ms), CONTROL_MAX_WAIT_MS},
-			    {"keep_bitmap_below", KIND_BOOL, true, AT(control_request, keep_bitmap_below), 0},
-			    TEXT_ROW(control_request, cbt_uuid, true)},
-	[CONTROL_MERGE] = {{"child", KIND_U32, false, AT(control_request, child), PL_MAX_CHAIN - 1},
-			   {"into", KIND_INTO, false, AT(control_request, into), 0}},
-};
-
-static const struct row info_rows[] = {
-	INFO_ROW(size_bytes, KIND_U64, UINT64_MAX),
-	INFO_ROW(cluster_bytes, KIND_U32, UINT32_MAX),
-	INFO_ROW(image_version, KIND_U32, UINT32_MAX),
-	INFO_ROW(depth, KIND_U32, UINT32_MAX),
-	INFO_ROW(allocated_clusters, KIND_U64, UINT64_MAX),
-	INFO_ROW(readonly, KIND_BOOL, 0),
-	INFO_ROW(survives, KIND_BOOL, 0),
-	INFO_ROW(pid, KIND_U32, UINT32_MAX),
-	{"program", KIND_TEXT, false, AT(control_reply, info.program), sizeof(((struct control_info *)0)->program)},
-	{0},
-};
-
-static const struct row hello_rows[] = {{"version", KIND_U32, false, AT(control_reply, version), UINT32_MAX}, {0}};
-static const struct row change_rows[] = {U64_ROW(pause_ns), {0}};
-static const struct row progress_rows[] = {U64_ROW(done_bytes), U64_ROW(total_bytes), {0}};
-
-static const struct row *const result_rows[CONTROL_METHOD_COUNT] = {
-	[CONTROL_HELLO] = hello_rows,
-	[CONTROL_INFO] = info_rows,
-	[CONTROL_SWITCH] = change_rows,
-	[CONTROL_MERGE] = change_rows,
-};
-
-static const struct row member_rows[] = { /* and its path */
-	{"dev", KIND_U64, false, AT(pl_member, dev), UINT64_MAX},
-	{"ino", KIND_U64, false, AT(pl_member, ino), UINT64_MAX},
-	{"clusters", KIND_U64, false, AT(pl_member, clusters), UINT64_MAX},
-	{"raw", KIND_BOOL, false, AT(pl_member, raw), 0},
-	{0},
-};
 
 static const char *const methods[] = {
 #define X(name, word) word,
@@ -91,6 +34,14 @@ DEFINE_AUTO(struct json_tokener *, tokener, free_tokener, NULL)
 
 /* ------------------------------------------------------------------ struct to text */
 
+static struct json_object *buckets_of(const uint64_t *buckets)
+{
+	struct json_object *list = json_object_new_array();
+	for (size_t i = 0; i < PL_LATENCY_BUCKETS; i++)
+		json_object_array_add(list, json_object_new_uint64(buckets[i]));
+	return list;
+}
+
 static struct json_object *value_of(const struct row *row, const void *field)
 {
 	switch (row->kind) {
@@ -102,8 +53,12 @@ static struct json_object *value_of(const struct row *row, const void *field)
 		return json_object_new_boolean(*(const bool *)field);
 	case KIND_TEXT:
 		return json_object_new_string(field);
+	case KIND_BUCKETS:
+		return buckets_of(field);
 	case KIND_INTO:
-		return json_object_new_string(*(const enum pl_merge_into *)field == PL_INTO_CHILD ? "child" : "parent");
+	case KIND_FULL:
+	case KIND_SET_FULL:
+		return json_object_new_string(words[row->kind][*(const unsigned *)field]);
 	case KIND_END:
 		break;
 	}
@@ -224,14 +179,30 @@ static int read_text(const struct row *row, struct json_object *v, char *field)
 	return 0;
 }
 
-static int read_into(const struct row *row, struct json_object *v, enum pl_merge_into *field)
+static int read_word(const struct row *row, struct json_object *v, unsigned *field)
 {
 	const char *text = json_object_is_type(v, json_type_string) ? json_object_get_string(v) : "";
-	bool child = strcmp(text, "child") == 0;
-	if (!child && strcmp(text, "parent") != 0)
-		return pl_fail(-EINVAL, "%s: want \"child\" or \"parent\"", row->key);
-	*field = child ? PL_INTO_CHILD : PL_INTO_PARENT;
-	return 0;
+	char known[64] = "";
+	for (unsigned i = 0; words[row->kind][i]; i++) {
+		const char *word = words[row->kind][i];
+		if (strcmp(text, word) == 0) {
+			*field = i;
+			return 0;
+		}
+		snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s\"%s\"", i ? " or " : "", word);
+	}
+	return pl_fail(-EINVAL, "%s: want %s", row->key, known);
+}
+
+static int read_buckets(const struct row *row, struct json_object *v, uint64_t *field)
+{
+	if (!json_object_is_type(v, json_type_array) || json_object_array_length(v) != PL_LATENCY_BUCKETS)
+		return pl_fail(-EINVAL, "%s: want %u numbers", row->key, PL_LATENCY_BUCKETS);
+	const struct row number = {.key = row->key, .kind = KIND_U64, .most = row->most};
+	int r = 0;
+	for (size_t i = 0; i < PL_LATENCY_BUCKETS && r == 0; i++)
+		r = read_number(&number, json_object_array_get_idx(v, i), &field[i]);
+	return r;
 }
 
 static int read_value(const struct row *row, struct json_object *v, void *field)
@@ -247,8 +218,12 @@ static int read_value(const struct row *row, struct json_object *v, void *field)
 		return 0;
 	case KIND_TEXT:
 		return read_text(row, v, field);
+	case KIND_BUCKETS:
+		return read_buckets(row, v, field);
 	case KIND_INTO:
-		return read_into(row, v, field);
+	case KIND_FULL:
+	case KIND_SET_FULL:
+		return read_word(row, v, field);
 	case KIND_END:
 		break;
 	}

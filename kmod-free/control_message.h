@@ -5,7 +5,7 @@
 
 #include "base/cleanup.h"
 #include "control.h"
-#include "ploop.h"
+#include "ploop-serve.h"
 
 #define CONTROL_UUID_TEXT 36
 
@@ -23,6 +23,10 @@ struct control_request {
 	/* merge */
 	uint32_t child;
 	enum pl_merge_into into;
+	/* set */
+	uint64_t bytes_per_s, requests_per_s;
+	uint32_t burst_ms;
+	enum control_on_full { CONTROL_FULL_KEEP, CONTROL_FULL_WAIT, CONTROL_FULL_FAIL } on_full;
 };
 
 struct control_info {
@@ -44,6 +48,7 @@ struct control_reply {
 	uint64_t pause_ns;                /* switch, merge */
 	uint64_t done_bytes, total_bytes; /* PROGRESS */
 	struct control_info info;
+	struct pl_live_stat stat;
 	struct pl_member *members; /* one allocation; its paths lie in it or are the sender's */
 	size_t member_count;
 };

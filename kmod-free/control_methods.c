@@ -2,6 +2,7 @@
 #include "control_conn.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------ changes */
@@ -185,13 +186,46 @@ static int do_cancel(struct control_conn *c, const struct control_request *q, st
 	return 0;
 }
 
+static void copy_path(char out[4096], const char *path)
+{
+	snprintf(out, 4096, "%s", path ? path : "");
+}
+
+static int do_stat(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
+{
+	const struct control_backend *b = c->control->backend;
+	reply->stat.disk.size = sizeof(reply->stat.disk);
+	b->stat(b->arg, &reply->stat.disk);
+	copy_path(reply->stat.path, reply->stat.disk.path);
+	copy_path(reply->stat.full_path, reply->stat.disk.full_path);
+	return 0;
+}
+
+static int do_set(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
+{
+	const struct control_backend *b = c->control->backend;
+	struct pl_limits limits = {sizeof(limits), q->bytes_per_s, q->requests_per_s, q->burst_ms};
+	int r = b->set(b->arg, &limits);
+	if (r == 0 && q->on_full != CONTROL_FULL_KEEP)
+		b->set_on_full(b->arg, q->on_full == CONTROL_FULL_FAIL ? PL_FULL_FAILS : PL_FULL_WAITS);
+	return r;
+}
+
+static int do_retry(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
+{
+	const struct control_backend *b = c->control->backend;
+	b->retry(b->arg);
+	return 0;
+}
+
 int control_run_method(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
 {
 	static int (*const run[CONTROL_METHOD_COUNT])(struct control_conn *c, const struct control_request *q,
 						      struct control_reply *reply) = {
 		[CONTROL_HELLO] = do_hello,     [CONTROL_INFO] = do_info,       [CONTROL_MEMBERS] = do_members,
 		[CONTROL_PUSH] = do_push,       [CONTROL_ABANDON] = do_abandon, [CONTROL_SWITCH] = do_switch,
-		[CONTROL_MERGE] = do_merge,     [CONTROL_CANCEL] = do_cancel,
+		[CONTROL_MERGE] = do_merge,     [CONTROL_CANCEL] = do_cancel,   [CONTROL_STAT] = do_stat,
+		[CONTROL_SET] = do_set,         [CONTROL_RETRY] = do_retry,
 	};
 	if (q->method != CONTROL_HELLO && !c->greeted)
 		return pl_fail(-EPROTO, "say hello first");

@@ -1,12 +1,14 @@
 /* Where the control socket of a bundle's server is: named after the folder, whatever paths lead there. */
-#include "control_client.h"
+#include "control_path.h"
 #include "ploop-serve.h"
 
 #include "base/cleanup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,6 +24,8 @@ void control_path_forget(const char *descriptor)
 		unlink(address.sun_path);
 }
 
+#define STEM "ctl-"
+
 int pl_control_path(const char *descriptor, char *out, size_t out_bytes)
 {
 	char folder[PATH_MAX], run[PATH_MAX];
@@ -36,9 +40,46 @@ int pl_control_path(const char *descriptor, char *out, size_t out_bytes)
 	int r = pl_run_dir(run, sizeof(run));
 	if (r < 0)
 		return r;
-	int bytes = snprintf(out, out_bytes, "%s/ctl-%llx-%llu", run, (unsigned long long)st.st_dev,
+	int bytes = snprintf(out, out_bytes, "%s/" STEM "%llx-%llu", run, (unsigned long long)st.st_dev,
 			     (unsigned long long)st.st_ino);
 	if (bytes < 0 || (size_t)bytes >= out_bytes)
 		return pl_fail(-ENAMETOOLONG, "%s: too long for a control socket's name", run);
 	return 0;
+}
+
+static int is_control(const struct dirent *entry)
+{
+	return strncmp(entry->d_name, STEM, strlen(STEM)) == 0;
+}
+
+/* Pointers and texts in one allocation. */
+static char **paths_of(const char *run, struct dirent *const *entries, size_t count)
+{
+	size_t bytes = (count + 1) * sizeof(char *);
+	for (size_t i = 0; i < count; i++)
+		bytes += strlen(run) + 1 + strlen(entries[i]->d_name) + 1;
+	char **paths = calloc(1, bytes);
+	char *at = paths ? (char *)(paths + count + 1) : NULL;
+	for (size_t i = 0; at && i < count; i++) {
+		paths[i] = at;
+		at += snprintf(at, bytes - (size_t)(at - (char *)paths), "%s/%s", run, entries[i]->d_name) + 1;
+	}
+	return paths;
+}
+
+int pl_control_list(char ***out)
+{
+	char run[PATH_MAX];
+	struct dirent **entries;
+	int r = pl_run_dir(run, sizeof(run));
+	if (r < 0)
+		return r;
+	int count = scandir(run, &entries, is_control, alphasort);
+	if (count < 0)
+		return pl_fail(-errno, "%s: %s", run, strerror(errno));
+	*out = paths_of(run, entries, (size_t)count);
+	for (int i = 0; i < count; i++)
+		free(entries[i]);
+	free(entries);
+	return *out ? 0 : pl_fail(-ENOMEM, "no memory for the servers of %s", run);
 }

@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
-#include "kmod-free/control_client.h"
+#include "kmod-free/control_path.h"
 #include "kmod-free/devnode.h"
 #include "kmod-free/registry.h"
 

@@ -45,6 +45,8 @@ static const struct row {
 	{"--fuse-part-length", KIND_U64, AT(fuse_part_length_bytes), "N  its length"},
 	{"--fuse-allow-other", KIND_FLAG, AT(fuse_allow_other), "other users may come in"},
 	{"--control", KIND_TEXT, AT(control), "PATH  let operations on the bundle ask for changes at this unix socket"},
+	{"--settings", KIND_TEXT, AT(settings), "DESCRIPTOR  limits and the like from the file beside it"},
+	{"--on-full", KIND_TEXT, AT(on_full), "wait|fail  when the host has no space, whatever the settings say"},
 	{"--keeper", KIND_TEXT, AT(keeper), "PATH  be started again after death by a process with this unix socket"},
 	{"--resume", KIND_WORD, 0, "WORD  a word of the program that finds the images again after death"},
 	{"--bundle-lock", KIND_U32, AT(bundle_lock_fd), "FD  lock of the bundle, closed when ready"},

@@ -176,6 +176,21 @@ static int open_disk(struct service *s)
 	return r < 0 ? r : pl_disk_open(s->loop, &s->options->chain, &open, &s->disk);
 }
 
+static int apply_settings(struct service *s)
+{
+	const struct pl_serve_options *o = s->options;
+	struct pl_settings settings = {.size = sizeof(settings), .limits = {.size = sizeof(settings.limits)}};
+	int r = o->settings ? pl_settings_load(o->settings, &settings) : 0;
+	if (r == 0 && o->on_full && strcmp(o->on_full, "wait") != 0 && strcmp(o->on_full, "fail") != 0)
+		r = pl_fail(-EINVAL, "--on-full %s: want wait or fail", o->on_full);
+	if (r < 0)
+		return r;
+	if (o->on_full)
+		settings.on_full = strcmp(o->on_full, "fail") == 0 ? PL_FULL_FAILS : PL_FULL_WAITS;
+	pl_disk_set_on_full(s->disk, settings.on_full);
+	return pl_disk_set_limits(s->disk, &settings.limits);
+}
+
 static int start_nbd(struct service *s)
 {
 	const struct pl_serve_options *o = s->options;
@@ -263,6 +278,8 @@ static int start(struct service *s)
 		r = take_signals(s);
 	if (r == 0)
 		r = open_disk(s);
+	if (r == 0)
+		r = apply_settings(s);
 	if (r == 0)
 		r = start_nbd(s);
 	if (r == 0)

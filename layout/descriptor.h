@@ -5,7 +5,10 @@
  *
  * Reading, where it differs from libploop: numbers that matter (Disk_size, Max_delta_size, Blocksize, Preallocated)
  * are refused when they are not numbers or do not fit, Cylinders and Heads then count as 0 as they do there; a
- * DOCTYPE is refused, so there are no entities; elements that nobody knows survive a rewrite. */
+ * DOCTYPE is refused, so there are no entities; elements that nobody knows survive a rewrite.
+ *
+ * One element is our own: Snapshots/MergingGUID, while two images are merged. Stock tools pass over it, and drop it
+ * when they write. */
 #ifndef PLOOP_LAYOUT_DESCRIPTOR_H
 #define PLOOP_LAYOUT_DESCRIPTOR_H
 
@@ -68,6 +71,7 @@ struct lay_desc {
 	char *volume;			/* the Volume element as text; NULL: not a volume */
 	char *unknown[LAY_DESC_PLACES]; /* unknown elements as indented text, or NULL */
 	struct lay_guid top;
+	struct lay_guid merging;	/* the image that is being merged with the one below it; "": none */
 	struct lay_desc_node *nodes; /* in the order of the Images; owned, as everything above */
 	size_t count;
 };

@@ -40,6 +40,8 @@ void lay_desc_rename(struct lay_desc *desc, const struct lay_guid *guid, const s
 	}
 	if (lay_guid_eq(&desc->top, &old))
 		desc->top = *new_guid;
+	if (lay_guid_eq(&desc->merging, &old))
+		desc->merging = *new_guid;
 }
 
 static int append_top(struct lay_desc *desc, const struct lay_guid *parent, const char *file)
@@ -60,6 +62,8 @@ static int append_top(struct lay_desc *desc, const struct lay_guid *parent, cons
 
 static void drop(struct lay_desc *desc, struct lay_desc_node *node)
 {
+	if (lay_guid_eq(&desc->merging, &node->guid))
+		desc->merging.text[0] = '\0';
 	size_t after = desc->count - (size_t)(node - desc->nodes) - 1;
 	free(node->file);
 	memmove(node, node + 1, after * sizeof(*node));
@@ -105,6 +109,8 @@ void lay_desc_merge(struct lay_desc *desc, const struct lay_guid *child, enum la
 		p->file = files;
 	}
 	c->parent = p->parent;
+	if (lay_guid_eq(&desc->merging, child))
+		desc->merging.text[0] = '\0';
 	drop(desc, p);
 }
 

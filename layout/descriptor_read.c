@@ -151,7 +151,7 @@ static int read_unknown(const xmlNode *root, struct lay_desc *d, struct lay_desc
 		[LAY_IN_STORAGE_DATA] = {data, 2, NAMES("Volume", "Storage")},
 		[LAY_IN_STORAGE] = {lay_xml_child(data, "Storage"), 3,
 				    NAMES("Start", "End", "Blocksize", "Preallocated", "Image")},
-		[LAY_IN_SNAPSHOTS] = {lay_xml_child(root, "Snapshots"), 2, NAMES("TopGUID", "Shot")},
+		[LAY_IN_SNAPSHOTS] = {lay_xml_child(root, "Snapshots"), 2, NAMES("TopGUID", "Shot", "MergingGUID")},
 	};
 	for (int i = 0; i < LAY_DESC_PLACES; i++)
 		if (lay_xml_dump_unknown(places[i].parent, places[i].depth, places[i].known, &d->unknown[i]))
@@ -303,6 +303,8 @@ static int read_snapshots(const xmlNode *root, struct lay_desc *d, struct lay_de
 	int r = require(root, "Snapshots", &snapshots, why);
 	if (!r && lay_xml_child(snapshots, "TopGUID"))
 		r = read_guid(snapshots, "TopGUID", &d->top, why);
+	if (!r && lay_xml_child(snapshots, "MergingGUID"))
+		r = read_guid(snapshots, "MergingGUID", &d->merging, why);
 	if (r)
 		return r;
 	size_t n = count_children(snapshots, "Shot");

@@ -162,6 +162,14 @@ static int check_top(const struct lay_desc *desc, const struct sorted *s, struct
 	return 0;
 }
 
+/* What is not there, or has nothing below, is not being merged any more. */
+static void check_merging(struct lay_desc *desc, const struct sorted *s)
+{
+	const struct lay_desc_node *node = sorted_find(s, &desc->merging);
+	if (!node || lay_guid_eq(&node->parent, &lay_guid_none))
+		desc->merging.text[0] = '\0';
+}
+
 int lay_desc_join(struct lay_desc *desc, struct lay_desc_shot *shots, size_t shot_count, struct lay_desc_why *why)
 {
 	bool top_is_shot = false;
@@ -188,6 +196,8 @@ int lay_desc_join(struct lay_desc *desc, struct lay_desc_shot *shots, size_t sho
 		r = check_cycles(desc, &s, why);
 	if (!r)
 		r = check_top(desc, &s, why);
+	if (!r)
+		check_merging(desc, &s);
 	return r;
 }
 
@@ -204,6 +214,8 @@ int lay_desc_settle_top(struct lay_desc *desc, struct lay_desc_why *why)
 		if (lay_guid_eq(&desc->nodes[i].parent, &desc->top))
 			desc->nodes[i].parent = lay_guid_top;
 	}
+	if (lay_guid_eq(&desc->merging, &desc->top))
+		desc->merging = lay_guid_top;
 	desc->top = lay_guid_top;
 	return 0;
 }

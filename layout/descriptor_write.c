@@ -122,6 +122,8 @@ int lay_desc_write(const struct lay_desc *d, char **xml, size_t *bytes)
 	put_text(f, 2, "TopGUID", d->top.text);
 	for (size_t i = 0; i < d->count; i++)
 		put_shot(f, &d->nodes[i]);
+	if (d->merging.text[0])
+		put_text(f, 2, "MergingGUID", d->merging.text);
 	put_unknown(f, d, LAY_IN_SNAPSHOTS);
 	fputs("  </Snapshots>\n", f);
 	put_unknown(f, d, LAY_IN_ROOT);

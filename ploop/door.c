@@ -105,6 +105,8 @@ int pl_disk_set_limits(struct pl_disk *d, const struct pl_limits *limits)
 	memcpy(&l, limits, MIN(limits->size, sizeof(l)));
 	if (l.burst_ms > DOOR_MAX_BURST_MS)
 		return pl_fail(-EINVAL, "burst: %u ms, the limit is %u", l.burst_ms, DOOR_MAX_BURST_MS);
+	if (MAX(l.bytes_per_s, l.requests_per_s) > PL_LIMIT_MAX)
+		return pl_fail(-EINVAL, "a limit of more than %llu a second", (unsigned long long)PL_LIMIT_MAX);
 	if (l.burst_ms == 0)
 		l.burst_ms = DOOR_BURST_MS;
 	set(d, &l);

@@ -115,6 +115,19 @@ static int choose_guid(const struct clone_source *source, size_t i, size_t count
 	return lay_guid_eq(out, &lay_guid_top) ? random_guid(out) : 0;
 }
 
+/* What is half merged is so in the copy, too. */
+static void copy_marks(const struct clone_source *source, size_t i, struct lay_guid *merging, struct lay_desc *out)
+{
+	const struct lay_desc *from = &source->bundle->desc;
+	struct lay_guid guid;
+	if (!lay_guid_parse(source->chain.images[i].guid, &guid))
+		return;
+	if (i + 1 < out->count)
+		out->nodes[i].state = lay_desc_find(from, &guid)->state;
+	if (lay_guid_eq(&guid, &from->merging))
+		*merging = out->nodes[i].guid;
+}
+
 static int set_nodes(struct lay_desc *d, const struct clone_source *source, const struct clone_names *names)
 {
 	for (size_t i = 0; i < d->count; i++)
@@ -125,7 +138,7 @@ static int set_nodes(struct lay_desc *d, const struct clone_source *source, cons
 	if (!d->nodes)
 		return pl_fail(-ENOMEM, "%s: no memory", source->bundle->path);
 	d->count = names->count;
-	struct lay_guid parent = lay_guid_none;
+	struct lay_guid parent = lay_guid_none, merging = {0};
 	for (size_t i = 0; i < names->count; i++) {
 		int r = choose_guid(source, i, names->count, &d->nodes[i].guid);
 		d->nodes[i].parent = parent;
@@ -133,8 +146,11 @@ static int set_nodes(struct lay_desc *d, const struct clone_source *source, cons
 		if (r < 0 || !d->nodes[i].file)
 			return r < 0 ? r : pl_fail(-ENOMEM, "%s: no memory", source->bundle->path);
 		parent = d->nodes[i].guid;
+		if (i < source->chain.count)
+			copy_marks(source, i, &merging, d);
 	}
 	d->top = lay_guid_top;
+	d->merging = merging;
 	return 0;
 }
 

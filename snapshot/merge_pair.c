@@ -165,6 +165,31 @@ int snap_commit_merge(struct snap_op *op, const struct lay_guid *child, enum lay
 	return r;
 }
 
+/* The child tells the two from others that are marked, too. */
+static int mark(struct snap_op *op, const struct pair *p)
+{
+	autodesc struct lay_desc d = {0};
+	int r = snap_edit(op, &d);
+	if (r)
+		return r;
+	struct lay_desc_node *parent = lay_desc_find(&d, &p->parent);
+	if (parent->state == LAY_SHOT_PLAIN)
+		parent->state = LAY_SHOT_TEMPORARY;
+	d.merging = p->child;
+	return snap_store(op, &d);
+}
+
+static int unmark(struct snap_op *op, const struct pair *p, enum lay_desc_state was)
+{
+	autodesc struct lay_desc d = {0};
+	int r = snap_edit(op, &d);
+	if (r)
+		return r;
+	lay_desc_find(&d, &p->parent)->state = was;
+	d.merging.text[0] = '\0';
+	return snap_store(op, &d);
+}
+
 /* The data could not be moved. A parent that was written is no snapshot any more and stays marked; so does one of which
  * a running disk, whose answer did not come, may have let go. */
 static int take_back(struct snap_op *op, const struct pair *p, enum lay_desc_state was, int err)
@@ -173,9 +198,9 @@ static int take_back(struct snap_op *op, const struct pair *p, enum lay_desc_sta
 	bool untouched = err == -EBUSY || err == -EMLINK || err == -EINVAL ||
 			 (p->into == PL_INTO_CHILD && (p->place < 0 || err == -ECANCELED));
 	snprintf(why, sizeof(why), "%s", pl_error());
-	if (was != LAY_SHOT_PLAIN || !untouched)
+	if (!untouched)
 		return err;
-	int r = snap_set_state(op, &p->parent, was);
+	int r = unmark(op, p, was);
 	return r ? pl_fail(err, "%s; and snapshot %s stays marked for removal: %s", why, p->parent.text, pl_error())
 		 : pl_fail(err, "%s", why);
 }
@@ -193,8 +218,7 @@ int snap_merge_pair(struct snap_op *op, const struct lay_guid *child, const stru
 		return r;
 
 	enum lay_desc_state was = snap_node(op, &p.parent)->state;
-	if (was == LAY_SHOT_PLAIN)
-		r = snap_set_state(op, &p.parent, LAY_SHOT_TEMPORARY);
+	r = mark(op, &p);
 	if (r)
 		return r;
 	snap_point("merge: marked");

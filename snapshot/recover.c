@@ -4,9 +4,9 @@
  *   a stopped disk whose image below the top is marked in use: its server died in a snapshot; opened alone and closed
  *   a running disk, compared with the chain that the descriptor names:
  *     the same images               nothing to do
+ *     one of two is missing that    it died between the end of a merge and its store: store now
+ *     are being merged
  *     the top is missing            it died between the store and the switch of a snapshot: switch now
- *     another one is missing, and   it died between the end of a merge and its store: store now
- *     is or stands on a temporary one
  *     anything else                 -ESTALE: not our doing
  *
  * Other markers (Temporary, TemporaryZero…) ask for long work and are left to those who merge anyway. */
@@ -95,32 +95,22 @@ static int switch_now(struct snap_op *op, const struct pl_image_ref *top)
 	return 0;
 }
 
-static bool is_temporary(const struct snap_op *op, const struct pl_image_ref *image)
+/* The place in the chain of the image that is being merged with the one below it; 0: there is none. */
+static size_t merging_child(const struct snap_op *op, const struct match *m)
 {
-	struct lay_guid guid;
-	return lay_guid_parse(image->guid, &guid) && snap_node(op, &guid)->state == LAY_SHOT_TEMPORARY;
+	size_t i = m->chain.count - 1;
+	while (i > 0 && strcmp(m->chain.images[i].guid, op->bundle->desc.merging.text))
+		i--;
+	return i;
 }
 
-/* Image @missing, which is not the top, was merged into one of its neighbours. */
-static int commit_now(struct snap_op *op, const struct match *m, size_t missing)
+static int commit_now(struct snap_op *op, enum lay_desc_keep keep)
 {
-	struct lay_guid child;
-	bool into_child = is_temporary(op, &m->chain.images[missing]);
-	lay_guid_parse(m->chain.images[missing + into_child].guid, &child);
-	int r = snap_commit_merge(op, &child, into_child ? LAY_KEEP_CHILDS_FILE : LAY_KEEP_PARENTS_FILE);
+	struct lay_guid child = op->bundle->desc.merging;
+	int r = snap_commit_merge(op, &child, keep);
 	if (!r)
 		snap_tell(op, "an interrupted merge into image %s is finished", child.text);
 	return r;
-}
-
-/* A top that is not empty is no new one, but was merged downwards. An empty one may be either, and reads right as both.
- */
-static int agree_on_top(struct snap_op *op, const struct match *m)
-{
-	size_t top = m->chain.count - 1;
-	int r = switch_now(op, &m->chain.images[top]);
-	bool merged = r == -EUCLEAN && top > 0 && is_temporary(op, &m->chain.images[top - 1]);
-	return merged ? commit_now(op, m, top) : r;
 }
 
 static int agree(struct snap_op *op)
@@ -130,15 +120,16 @@ static int agree(struct snap_op *op)
 	int r = match_init(op, &m);
 	if (r)
 		return r;
-	size_t top = m.chain.count - 1;
 	if (differ_by_one(&m, &missing)) {
+		size_t child = merging_child(op, &m);
 		if (missing == m.chain.count)
 			return 0;
-		if (missing == top)
-			return agree_on_top(op, &m);
-		if (is_temporary(op, &m.chain.images[missing]) ||
-		    (missing > 0 && is_temporary(op, &m.chain.images[missing - 1])))
-			return commit_now(op, &m, missing);
+		if (child > 0 && missing == child)
+			return commit_now(op, LAY_KEEP_PARENTS_FILE);
+		if (child > 0 && missing == child - 1)
+			return commit_now(op, LAY_KEEP_CHILDS_FILE);
+		if (missing == m.chain.count - 1)
+			return switch_now(op, &m.chain.images[missing]);
 	}
 	return pl_fail(-ESTALE,
 		       "%s: the running disk has %zu images and the descriptor names %zu: they are not the same chain",

@@ -70,6 +70,8 @@ static void adopt_clone(struct world *w, struct bundle *source, struct bundle *b
 		struct node *n = &b->tree.at[i], *from = chain[i < count ? i : count - 1];
 		if (i + 1 < count && strcmp(n->guid, from->guid))
 			world_wrong(w, "%s: image %s is called %s", b->folder, from->guid, n->guid);
+		if (i + 1 < count && n->temporary != from->temporary)
+			world_wrong(w, "%s: image %s has another mark than its source", b->folder, n->guid);
 		if (strcmp(n->parent, i ? b->tree.at[i - 1].guid : NO_GUID))
 			world_wrong(w, "%s: image %s stands on %s", b->folder, n->guid, n->parent);
 		memcpy(n->image, from->image, sizeof(n->image));

@@ -172,15 +172,6 @@ static int switch_call(struct pl_bundle *b, struct pl_live *live, void *arg)
 	return pl_snapshot_switch(b, live, o->guid, o->keep);
 }
 
-/* In a running chain with temporary snapshots it cannot be told afterwards which of two was merged. */
-static void perform_merge(struct world *w, struct bundle *b, bundle_call *call, struct words *o, int err, bool one)
-{
-	bool plain = !tree_has_temporary(&w->story.step[0]);
-	b->spared = b->running && !plain;
-	perform(w, b, call, o, err, one && plain, NULL);
-	b->spared = false;
-}
-
 static void op_create(struct world *w, struct bundle *b)
 {
 	char guid[40];
@@ -202,7 +193,7 @@ static void op_delete(struct world *w, struct bundle *b)
 	snprintf(guid, sizeof(guid), "%s", choose_node(w, b));
 	world_note(w, "%s: delete %s", b->folder, guid);
 	foretell(w, b);
-	perform_merge(w, b, delete_call, &o, foretell_delete(&w->story, guid), true);
+	perform(w, b, delete_call, &o, foretell_delete(&w->story, guid), true, NULL);
 }
 
 static void op_merge(struct world *w, struct bundle *b)
@@ -212,7 +203,7 @@ static void op_merge(struct world *w, struct bundle *b)
 	snprintf(guid, sizeof(guid), "%s", prng_percent(&w->random, 40) ? TOP_GUID : choose_node(w, b));
 	world_note(w, "%s: merge %s", b->folder, guid);
 	foretell(w, b);
-	perform_merge(w, b, merge_call, &o, foretell_merge(&w->story, guid), true);
+	perform(w, b, merge_call, &o, foretell_merge(&w->story, guid), true, NULL);
 }
 
 static void op_merge_all(struct world *w, struct bundle *b)
@@ -220,7 +211,7 @@ static void op_merge_all(struct world *w, struct bundle *b)
 	struct words o = {.all = true};
 	world_note(w, "%s: merge all", b->folder);
 	foretell(w, b);
-	perform_merge(w, b, merge_call, &o, foretell_merge_all(&w->story), false);
+	perform(w, b, merge_call, &o, foretell_merge_all(&w->story), false, NULL);
 }
 
 static bool has_file(const struct tree *t, const char *name)

@@ -39,14 +39,6 @@ size_t tree_children(const struct tree *t, const char *guid, size_t *last)
 	return count;
 }
 
-bool tree_has_temporary(const struct tree *t)
-{
-	for (size_t i = 0; i < t->count; i++)
-		if (t->at[i].temporary)
-			return true;
-	return false;
-}
-
 /* ---- changes */
 
 static void drop(struct tree *t, struct node *n)

@@ -38,7 +38,6 @@ struct tree {
 struct node *tree_find(struct tree *t, const char *guid);
 struct node *tree_top(struct tree *t);
 size_t tree_children(const struct tree *t, const char *guid, size_t *last);
-bool tree_has_temporary(const struct tree *t);
 
 /* The trees of one operation. */
 #define MAX_STEPS 48

@@ -93,6 +93,30 @@ static void info(void *arg, struct control_info *out)
 				     .depth = CONTROL_FAKE_MEMBERS, .pid = 42, .survives = true, .program = "fake"};
 }
 
+static void get_stat(void *arg, struct pl_disk_stat *out)
+{
+	*out = ((struct control_fake *)arg)->stat;
+}
+
+static int set(void *arg, const struct pl_limits *limits)
+{
+	struct control_fake *f = arg;
+	if (limits->burst_ms > 60000)
+		return pl_fail(-EINVAL, "burst: too long");
+	f->stat.limits = *limits;
+	return 0;
+}
+
+static void set_on_full(void *arg, enum pl_on_full what)
+{
+	((struct control_fake *)arg)->stat.on_full = what;
+}
+
+static void retry(void *arg)
+{
+	((struct control_fake *)arg)->retries++;
+}
+
 void control_fake_finish(struct control_fake *f, int res)
 {
 	struct pl_change *change = f->change;
@@ -109,7 +133,20 @@ void control_fake_finish(struct control_fake *f, int res)
 void control_fake_init(struct control_fake *f, struct pl_loop *loop)
 {
 	*f = (struct control_fake){.loop = loop};
-	f->backend = (struct control_backend){members, push, abandon, switch_top, merge, cancel, info, f};
+	f->backend = (struct control_backend){
+		.members = members,
+		.push = push,
+		.abandon = abandon,
+		.switch_top = switch_top,
+		.merge = merge,
+		.cancel = cancel,
+		.info = info,
+		.stat = get_stat,
+		.set = set,
+		.set_on_full = set_on_full,
+		.retry = retry,
+		.arg = f,
+	};
 	f->members[0] = (struct pl_member){"/vz/ct 1/root.hds", UINT64_C(0xfffffffffffffff0), 12, 1000, true};
 	f->members[1] = (struct pl_member){"/vz/ct 1/\"odd\"\n\xff.hds", 2, UINT64_MAX, 0, false};
 	f->members[2] = (struct pl_member){"/vz/ct 1/top.hds", 2, 14, 7, false};

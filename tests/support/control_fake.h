@@ -16,6 +16,8 @@ struct control_fake {
 	void (*on_push)(struct control_fake *fake); /* called from inside; NULL: nothing */
 
 	char pushed[CONTROL_NAME_BYTES + 1]; /* "": nothing is */
+	struct pl_disk_stat stat; /* what stat tells; set and set_on_full change it */
+	uint32_t retries;
 	uint32_t pushes, abandons, switches, merges, cancels;
 	uint32_t child;
 	enum pl_merge_into into;

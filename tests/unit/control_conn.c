@@ -11,6 +11,9 @@
 #define HELLO "{\"id\":1,\"do\":\"hello\",\"version\":1}\n"
 #define PUSH(id, name) "{\"id\":" #id ",\"do\":\"push\",\"name\":\"" name "\"}\n"
 #define DO(id, what) "{\"id\":" #id ",\"do\":\"" what "\"}\n"
+#define SET(id, bytes, requests, on_full)                                                                              \
+	"{\"id\":" #id ",\"do\":\"set\",\"bytes_per_s\":" #bytes "," \
+	"\"requests_per_s\":" #requests ",\"burst_ms\":7,\"on_full\":\"" on_full "\"}\n"
 #define MERGE(id) "{\"id\":" #id ",\"do\":\"merge\",\"child\":2,\"into\":\"parent\"}\n"
 
 static struct control_fake fake;
@@ -338,4 +341,15 @@ Test(control_conn, no_request_is_run_inside_another)
 	hear(b);
 	cr_assert(strstr(said, "{\"id\":9,\"error\":\"EBUSY\"") != NULL, "%s", said);
 	cr_assert(strstr(said, "{\"id\":10,\"error\":\"EBUSY\"") != NULL, "%s", said);
+}
+
+Test(control_conn, figures_limits_and_another_try)
+{
+	expect(a, SET(2, 5, 6, "fail"), "{\"id\":2,\"result\":{}}");
+	cr_assert(eq(u64, fake.stat.limits.requests_per_s, 6));
+	expect(b, DO(2, "stat"), "\"on_full\":\"fail\"");
+	expect(a, SET(3, 0, 0, "keep"), "{\"id\":3,\"result\":{}}");
+	cr_assert(eq(int, fake.stat.on_full, PL_FULL_FAILS));
+	expect(a, DO(4, "retry"), "{\"id\":4,\"result\":{}}");
+	cr_assert(eq(u32, fake.retries, 1));
 }

@@ -94,6 +94,10 @@ Test(control_message, nesting_has_an_end)
 	cr_assert(eq(int, decode(line, &q), -EBADMSG));
 }
 
+#define SET(bytes, requests, burst, on_full)                                                                           \
+	"{\"id\":5,\"do\":\"set\",\"bytes_per_s\":" bytes ",\"requests_per_s\":" requests ",\"burst_ms\":" burst      \
+	",\"on_full\":\"" on_full "\"}"
+
 Test(control_message, what_a_request_says_is_judged)
 {
 	static const struct {
@@ -124,6 +128,13 @@ Test(control_message, what_a_request_says_is_judged)
 		{-EINVAL, "{\"id\":5,\"do\":\"merge\",\"child\":true,\"into\":\"child\"}"},
 		{-EINVAL, "{\"id\":5,\"do\":\"merge\",\"child\":1,\"into\":\"both\"}"},
 		{-EINVAL, "{\"id\":5,\"do\":\"merge\",\"child\":1,\"into\":0}"},
+		{-EINVAL, "{\"id\":5,\"do\":\"set\",\"bytes_per_s\":1,\"requests_per_s\":1,\"burst_ms\":1}"},
+		{-EINVAL, SET("1125899906842625", "1", "1", "wait")},
+		{-EINVAL, SET("1", "-1", "1", "wait")},
+		{-EINVAL, SET("1", "1", "4294967296", "wait")},
+		{-EINVAL, SET("1", "1", "1", "perhaps")},
+		{-EINVAL, SET("1", "1", "1", "")},
+		{0, SET("1", "2", "3", "keep")},
 		{0, "{\"id\":5,\"do\":\"switch\"}"},
 		{0, " { \"do\" : \"info\" , \"id\" : 5 } "},
 	};
@@ -204,6 +215,33 @@ Test(control_message, numbers_of_results_and_events_arrive)
 	cr_assert(eq(u64, got.info.size_bytes, 1ull << 44));
 	cr_assert(eq(u32, got.info.pid, 77));
 	cr_assert(got.info.survives && !got.info.readonly);
+}
+
+Test(control_message, figures_arrive)
+{
+	static struct control_reply said = {.id = 1, .method = CONTROL_STAT, .stat = {.path = "/vz/a \"b\".hds"}}, got;
+	for (size_t i = 0; i < PL_OPS; i++) {
+		said.stat.disk.ops[i] = (struct pl_op_stat){i + 1, i + 10, UINT64_MAX - i, i + 100, {0}};
+		for (size_t k = 0; k < PL_LATENCY_BUCKETS; k++)
+			said.stat.disk.ops[i].latency[k] = (i << 40) + k;
+	}
+	said.stat.disk.full_ns = 77;
+	said.stat.disk.full_errno = EDQUOT;
+	said.stat.disk.on_full = PL_FULL_FAILS;
+	said.stat.disk.limits = (struct pl_limits){0, 20 << 20, 300, 100};
+	answered(&said, &got);
+	cr_expect(eq(int, memcmp(got.stat.disk.ops, said.stat.disk.ops, sizeof(said.stat.disk.ops)), 0));
+	cr_expect(eq(str, got.stat.path, said.stat.path));
+	cr_expect(eq(u64, got.stat.disk.full_ns, 77));
+	cr_expect(eq(int, got.stat.disk.full_errno, EDQUOT));
+	cr_expect(eq(int, got.stat.disk.on_full, PL_FULL_FAILS));
+	cr_expect(eq(u64, got.stat.disk.limits.bytes_per_s, 20 << 20));
+	cr_expect(eq(u32, got.stat.disk.limits.burst_ms, 100));
+
+	const char *short_list = "{\"id\":1,\"result\":{\"path\":\"\",\"read_requests\":1,\"read_errors\":1,"
+				 "\"read_bytes\":1,\"read_time_ns\":1,\"read_latency\":[1,2]}}";
+	const struct control_request q = {.id = 1, .method = CONTROL_STAT};
+	cr_expect(eq(int, control_reply_decode(short_list, strlen(short_list), &q, &got), -EPROTO));
 }
 
 Test(control_message, a_server_that_talks_nonsense_is_told)

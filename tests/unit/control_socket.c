@@ -2,7 +2,6 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-#include "kmod-free/control_client.h"
 #include "kmod-free/control_server.h"
 #include "ploop-serve.h"
 #include "tests/support/control_fake.h"
@@ -108,7 +107,7 @@ TestSuite(control_socket, .init = start, .fini = stop, .timeout = 30);
 static struct pl_live *connected(void)
 {
 	struct pl_live *live = NULL;
-	cr_assert(eq(int, control_connect(path, &live), 0), "%s", pl_error());
+	cr_assert(eq(int, pl_live_connect_at(path, &live), 0), "%s", pl_error());
 	return live;
 }
 
@@ -129,6 +128,16 @@ Test(control_socket, the_calls_of_a_live_disk)
 	cr_assert(eq(str, (char *)members[2].path, "/vz/ct 1/top.hds"));
 	cr_assert(eq(u64, members[0].dev, UINT64_C(0xfffffffffffffff0)));
 	free(members);
+
+	struct pl_live_stat stat;
+	const struct pl_limits limits = {sizeof(limits), 20 << 20, 300, 60001}, less = {sizeof(less), 1, 2, 3};
+	const enum pl_on_full fails = PL_FULL_FAILS;
+	cr_assert(eq(int, pl_live_set(live, &limits, NULL), -EINVAL));
+	cr_assert(eq(int, pl_live_set(live, &less, &fails), 0), "%s", pl_error());
+	cr_assert(eq(int, pl_live_set(live, &less, NULL), 0), "%s", pl_error());
+	cr_assert(eq(int, pl_live_get_stat(live, &stat), 0), "%s", pl_error());
+	cr_assert(all(eq(u64, stat.disk.limits.requests_per_s, 2), eq(int, stat.disk.on_full, PL_FULL_FAILS)));
+	cr_assert(eq(int, pl_live_retry(live), 0), "%s", pl_error());
 
 	uint64_t pause_ns = 0;
 	const struct pl_switch_options options = {.size = sizeof(options),
@@ -291,12 +300,12 @@ Test(control_socket, clients_beyond_the_limit_are_told)
 	struct pl_live *live[CONTROL_MAX_CLIENTS], *more;
 	for (unsigned i = 0; i < CONTROL_MAX_CLIENTS; i++)
 		live[i] = connected();
-	cr_assert(eq(int, control_connect(path, &more), -EBUSY));
+	cr_assert(eq(int, pl_live_connect_at(path, &more), -EBUSY));
 	cr_assert(strstr(pl_error(), "8 clients") != NULL, "%s", pl_error());
 	for (unsigned i = 0; i < CONTROL_MAX_CLIENTS; i++)
 		pl_live_close(live[i]);
 	int r;
-	while ((r = control_connect(path, &more)) == -EBUSY)
+	while ((r = pl_live_connect_at(path, &more)) == -EBUSY)
 		;
 	cr_assert(eq(int, r, 0), "%s", pl_error());
 	pl_live_close(more);
@@ -328,9 +337,9 @@ Test(control_socket, nobody_there_is_no_entry)
 	waitpid(server, NULL, 0);
 	server = 0;
 	cr_assert(eq(int, access(path, F_OK), 0));
-	cr_assert(eq(int, control_connect(path, &live), -ENOENT));
+	cr_assert(eq(int, pl_live_connect_at(path, &live), -ENOENT));
 	unlink(path);
-	cr_assert(eq(int, control_connect(path, &live), -ENOENT));
+	cr_assert(eq(int, pl_live_connect_at(path, &live), -ENOENT));
 }
 
 Test(control_socket, its_name_is_that_of_the_folder)

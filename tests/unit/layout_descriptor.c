@@ -171,6 +171,8 @@ Test(layout_descriptor, reads_the_markers_of_operations)
 	cr_assert(eq(int, swapped.nodes[0].state, LAY_SHOT_TEMPORARY_ZERO_SWAP));
 	autodesc struct lay_desc pair = parse_sample("rewritten/untidy.in"); /* <Temporary></Temporary> */
 	cr_assert(eq(int, pair.nodes[0].state, LAY_SHOT_TEMPORARY));
+	autodesc struct lay_desc merging = parse_sample("stable/merging");
+	cr_assert(eq(str, merging.merging.text, merging.nodes[1].guid.text));
 }
 
 Test(layout_descriptor, guid_has_one_shape)
@@ -258,6 +260,7 @@ static const struct refusal {
 	{"cycle-of-all", -ELOOP, "Shot " A " is its own ancestor"},
 	{"top-unknown", -EUCLEAN, "TopGUID is " B ", which is no Shot"},
 	{"top-temporary", -EUCLEAN, "TopGUID is " TOP ", which is a temporary Shot"},
+	{"merging-text", -EUCLEAN, "MergingGUID is \"yes\", expected"},
 	{"top-not-guid", -EUCLEAN, "TopGUID is \"root\", expected"},
 	{"top-missing", -EUCLEAN, "TopGUID is missing and no Shot is " TOP},
 };

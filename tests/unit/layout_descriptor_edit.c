@@ -123,6 +123,20 @@ Test(layout_descriptor_edit, merge_in_the_middle_keeps_the_place_of_the_child)
 	cr_expect(zero(ptr, lay_desc_find(&d, &a)));
 }
 
+Test(layout_descriptor_edit, the_mark_of_a_merge_follows_its_image_and_goes_with_the_merge)
+{
+	autodesc struct lay_desc d = sample("stable/merging");
+	struct lay_guid b = guid(B), c = guid(C);
+	lay_desc_rename(&d, &b, &c);
+	cr_expect(eq(str, d.merging.text, C));
+	lay_desc_merge(&d, &lay_guid_top, LAY_KEEP_CHILDS_FILE);
+	cr_expect(eq(str, d.merging.text, ""), "the image itself is gone");
+	autodesc struct lay_desc e = sample("stable/merging");
+	lay_desc_merge(&e, &b, LAY_KEEP_CHILDS_FILE);
+	expect_written(&e, IMAGE(B, FILE_B) IMAGE(TOP, FILE_TOP), TEMPORARY(B, NONE) SHOT(TOP, B));
+	cr_expect(eq(str, e.merging.text, ""));
+}
+
 Test(layout_descriptor_edit, switch_forgets_the_top_and_appends_a_new_one)
 {
 	autodesc struct lay_desc d = sample("stable/branch");

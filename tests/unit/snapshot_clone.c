@@ -155,6 +155,29 @@ Test(snapshot_clone, image_that_is_being_merged_is_no_ground)
 	expect_refused(NULL, clone_full, A, -EBUSY, "is temporary, or being merged");
 }
 
+Test(snapshot_clone, copy_of_a_half_merged_chain_can_be_merged)
+{
+	char text[16384];
+	start();
+	expect_done(NULL, create, A);
+	write_disk(" de");
+	expect_done(NULL, create, B);
+	write_disk("  f");
+	struct outcome o = operate(NULL, delete, A, 1);
+	cr_assert(eq(str, o.text, "merge: data moved"));
+	expect_done(NULL, clone_full, NULL);
+	expect_reads_at("c", "adf......xyz");
+	get("c/" LAY_DESC_NAME, text, sizeof(text));
+	cr_expect(strstr(text, "<Temporary/>") != NULL);
+	cr_expect(strstr(text, "<MergingGUID>" B "</MergingGUID>") != NULL);
+	cr_assert(eq(int, rename("d", "source") || rename("c", "d"), 0));
+	expect_done(NULL, delete, A);
+	expect_nodes("B=root.hds top=*");
+	expect_tidy(false);
+	expect_reads(B, "ade......xyz");
+	expect_reads(NULL, "adf......xyz");
+}
+
 static bool cancel_at_once(void *arg)
 {
 	return true;

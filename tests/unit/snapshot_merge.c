@@ -344,11 +344,54 @@ Test(snapshot_merge, D6_running_merge_of_the_top_survives_a_death_anywhere)
 	die_everywhere(&s, start, 5);
 }
 
+static int create_temporary(struct pl_bundle *b, struct pl_live *live, void *guid)
+{
+	struct pl_snapshot_options o = {.size = sizeof(o), .guid = guid, .temporary = true};
+	struct pl_snapshot_result result;
+	return pl_snapshot_create(b, live, &o, &result);
+}
+
+/* B is marked as temporary as well, for another reason, and has less than A. */
+#define READS_TEMPORARY "aabbcc..bb.."
+static void start_temporary(void)
+{
+	make_disk(2, PL_MODE_EXPANDED);
+	write_disk("aabb    bb");
+	expect_done(NULL, create, A);
+	write_disk("    cc");
+	expect_done(NULL, create_temporary, B);
+	write_disk("      c    c");
+}
+
+static int delete_and_finish(struct pl_bundle *b, struct pl_live *live, void *guid)
+{
+	int r = delete (b, live, guid);
+	return live ? r : merge_all(b, NULL, NULL);
+}
+
+/* Which of the two has left the disk tells the direction. */
+Test(snapshot_merge, D6_running_merge_of_a_temporary_snapshot_survives_a_death_anywhere)
+{
+	struct scene s = {delete_and_finish, A, "top=root.hds", NULL, B, READS_TEMPORARY, true};
+	die_everywhere(&s, start_temporary, 5);
+}
+
+static void share_base(void)
+{
+	unlink("clone");
+	cr_assert(eq(int, link("d/root.hds", "clone"), 0));
+}
+
 static void start_shared(void)
 {
 	start();
-	unlink("clone");
-	cr_assert(eq(int, link("d/root.hds", "clone"), 0));
+	share_base();
+}
+
+static void start_shared_temporary(void)
+{
+	start_temporary();
+	share_base();
 }
 
 Test(snapshot_merge, D6_merge_into_the_upper_one_survives_a_death_anywhere)
@@ -361,4 +404,10 @@ Test(snapshot_merge, D6_running_merge_into_the_upper_one_survives_a_death_anywhe
 {
 	struct scene s = {delete, A, "B=root.hds top=*", "B=* top=*", B, READS_B, true};
 	die_everywhere(&s, start_shared, 8);
+}
+
+Test(snapshot_merge, D6_running_merge_of_a_temporary_snapshot_into_it_survives_a_death_anywhere)
+{
+	struct scene s = {delete_and_finish, A, "top=root.hds", "top=*", B, READS_TEMPORARY, true};
+	die_everywhere(&s, start_shared_temporary, 8);
 }
