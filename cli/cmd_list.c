@@ -2,12 +2,9 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/output.h"
-#include "cli/stat_disks.h"
+#include "ploop-serve.h"
 
 #include "base/cleanup.h"
-
-#include <errno.h>
-#include <stdio.h>
 
 struct list_args {
 	bool all, files, json;
@@ -60,34 +57,15 @@ static const struct out_column image_columns[] = {
 	OUT_END,
 };
 
-/* What the disk waits for; "" for nothing. A server that cannot be asked is no reason not to list it. */
-static void find_waits(const struct pl_device *d, char *out, size_t bytes)
-{
-	struct pl_live *live;
-	struct pl_live_stat stat;
-	char socket[128];
-	out[0] = '\0';
-	if (!d->alive || d->readonly || !d->bundle[0] || pl_control_path(d->bundle, socket, sizeof(socket)) < 0 ||
-	    pl_live_connect_at(socket, &live) < 0)
-		return;
-	int r = pl_live_get_stat(live, &stat);
-	if (r == 0)
-		stat_full_text(&stat.disk, out, bytes);
-	else if (r == -ETIMEDOUT)
-		snprintf(out, bytes, "its server, process %llu, does not answer",
-			 (unsigned long long)d->server_pid);
-	pl_live_close(live);
-}
-
 static int print_device(const struct list_args *a, const struct pl_device *d, struct out *out)
 {
 	autofree char **points = NULL;
 	char waits[5000];
-	int r = pl_device_mount_points(d, &points);
+	int r = a->all || a->json ? pl_device_mount_points(d, &points) : 0;
 	if (r < 0)
 		return r;
-	find_waits(d, waits, sizeof(waits));
-	const char *mount_point = (a->all || a->json) && points[0] ? points[0] : "";
+	pl_device_waits(d, waits, sizeof(waits));
+	const char *mount_point = points && points[0] ? points[0] : "";
 	struct device_row row = {
 		.name = d->name,
 		.base = d->images[0],

@@ -23,7 +23,7 @@ void stat_disks_close(struct stat_disks *disks);
 /* Ask each; one whose server is gone is left out from now on. */
 int stat_disks_ask(struct stat_disks *disks);
 
-/* "no space on the host for FILE (No space left on device): 3 writes wait, for 12 s"; "" when nothing waits. */
+/* pl_full_sentence(); "" when nothing waits. */
 void stat_full_text(const struct pl_disk_stat *s, char *out, size_t bytes);
 
 void stat_print(const struct stat_disks *disks, struct out *out);

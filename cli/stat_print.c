@@ -16,8 +16,7 @@ void stat_full_text(const struct pl_disk_stat *s, char *out, size_t bytes)
 {
 	out[0] = '\0';
 	if (s->full_ns)
-		snprintf(out, bytes, "no space on the host for %s (%s): writes wait, for %" PRIu64 " s",
-			 s->full_path ? s->full_path : "?", strerror(s->full_errno), s->full_ns / NS_PER_S);
+		pl_full_sentence(s->full_errno, s->full_path ? s->full_path : "", s->full_ns / NS_PER_S, out, bytes);
 }
 
 /* ------------------------------------------------------------------ text and JSON */

@@ -195,6 +195,11 @@ PL_API int pl_device_upgrade(struct pl_device *device, uint64_t *gap_ns);
 PL_API int pl_device_list(struct pl_device ***out, size_t *count);
 PL_API void pl_device_list_free(struct pl_device **devices, size_t count);
 
+/* What it waits for, a sentence; "" when for nothing. Wakes no server. */
+PL_API void pl_device_waits(const struct pl_device *device, char *out, size_t out_bytes);
+/* That sentence, of a disk whose image @path has not grown for so long because of @err. */
+PL_API void pl_full_sentence(int err, const char *path, uint64_t seconds, char *out, size_t out_bytes);
+
 /* The device that @word means: its name, a node of it, a mount point, a descriptor or its folder, an image.
  * @component matters for the last three. -ENOENT: it is not attached. */
 PL_API int pl_device_find(const char *word, const char *component, struct pl_device **out);

@@ -405,6 +405,8 @@ PL_API int pl_disk_set_limits(struct pl_disk *disk, const struct pl_limits *limi
 /* D8: shall a write that finds no space on the host wait (that is how it begins), or fail with -ENOSPC? Those that wait
  * try once more. */
 PL_API void pl_disk_set_on_full(struct pl_disk *disk, enum pl_on_full what);
+/* @changed is called when writes begin to wait for space, and when none does any more. From the loop. */
+PL_API void pl_disk_watch_full(struct pl_disk *disk, void (*changed)(void *arg, bool full), void *arg);
 /* What waits for space tries now, and not when its half second is over. */
 PL_API void pl_disk_retry(struct pl_disk *disk);
 

@@ -49,7 +49,7 @@ int pl_control_path(const char *descriptor, char *out, size_t out_bytes)
 
 static int is_control(const struct dirent *entry)
 {
-	return strncmp(entry->d_name, STEM, strlen(STEM)) == 0;
+	return strncmp(entry->d_name, STEM, strlen(STEM)) == 0 && !strchr(entry->d_name, '.');
 }
 
 /* Pointers and texts in one allocation. */

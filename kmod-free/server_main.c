@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/invariant.h"
 #include "base/units.h"
+#include "control_full.h"
 #include "control_server.h"
 #include "fuse.h"
 #include "server_args.h"
@@ -246,22 +247,36 @@ static int start_fuse(struct service *s)
 	return 0;
 }
 
+static void on_full(void *arg, bool full)
+{
+	const struct service *s = arg;
+	struct pl_disk_stat stat = {.size = sizeof(stat)};
+	pl_disk_get_stat(s->disk, &stat);
+	if (full)
+		control_full_note(s->options->control, &stat);
+	else
+		control_full_clear(s->options->control);
+}
+
 /* A disk that cannot be asked for changes is still a disk. */
 static void start_control(struct service *s)
 {
+	const char *path = s->options->control;
 	s->engine = (struct control_engine){.disk = s->disk, .chain = &s->options->chain};
 	struct control_backend backend = control_engine_backend(&s->engine);
-	const char *path = s->options->control;
 	int kept = server_keep_fd(&s->keep, KEPT_CONTROL);
 	if (!path)
 		return;
 	int r = kept < 0 ? -ENOENT : control_server_take_over(s->loop, &backend, path, kept, &s->control);
 	if (r < 0)
 		r = control_server_start(s->loop, &backend, path, &s->control);
-	if (r < 0)
+	if (r < 0) {
 		pl_log(PL_LOG_WARN, "serve", "no snapshots of this disk while it runs: %s", pl_error());
-	else
-		server_keep_hold(&s->keep, KEPT_CONTROL, control_server_socket(s->control));
+		return;
+	}
+	server_keep_hold(&s->keep, KEPT_CONTROL, control_server_socket(s->control));
+	control_full_clear(path); /* of a dead server */
+	pl_disk_watch_full(s->disk, on_full, s);
 }
 
 static void on_leave(void *arg)
@@ -331,6 +346,10 @@ static int end_server(struct service *s)
 /* The successor finds the mount and the sockets as they are. */
 static void end_transports(struct service *s)
 {
+	if (s->control) {
+		pl_disk_watch_full(s->disk, NULL, NULL);
+		control_full_clear(s->options->control);
+	}
 	if (s->control && s->leaving)
 		control_server_leave_socket(s->control);
 	control_server_stop(s->control);

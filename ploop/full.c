@@ -19,6 +19,8 @@ void full_began(struct pl_disk *d, const char *path, int res)
 	f->error = -res;
 	f->path = path;
 	pl_log(PL_LOG_WARN, "space", "%s: no space on the host, writes wait errno=%d", path, -res);
+	if (f->changed)
+		f->changed(f->arg, true);
 }
 
 static bool is_parked(const struct writer *w)
@@ -36,6 +38,14 @@ void full_poll(struct pl_disk *d)
 	disk_event(d, "space-again", ms, 0);
 	pl_log(PL_LOG_INFO, "space", "%s: nothing waits for space any more waited_ms=%llu", f->path,
 	       (unsigned long long)ms);
+	if (f->changed)
+		f->changed(f->arg, false);
+}
+
+void pl_disk_watch_full(struct pl_disk *d, void (*changed)(void *arg, bool full), void *arg)
+{
+	d->full.changed = changed;
+	d->full.arg = arg;
 }
 
 static uint32_t waiters_of(const struct writer *w)

@@ -17,6 +17,8 @@ struct full {
 	uint32_t frags;    /* fragments whose write does, also while it is tried again */
 	int error;
 	const char *path;  /* of the image that should grow: it stays while something waits */
+	void (*changed)(void *arg, bool full); /* NULL: nobody wants to know */
+	void *arg;
 };
 
 /* Shall a request of the guest wait, rather than fail? */
