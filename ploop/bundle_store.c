@@ -5,7 +5,10 @@
  *   write NAME.tmp, fsync         old, part of the new        old and a stale .tmp      the next store removes it
  *   rename NAME.tmp to NAME       old or new, whole           old or new                -
  *   fsync the folder              new, durable                new                       -
- */
+ *
+ * D8: on a full file system even a temporary file finds no block, and a disk could not be made smaller. So a descriptor
+ * has some space behind its end, allocated and invisible, which is given up when there is no other. Who copies the file
+ * copies it without, and the next store brings it back. */
 #include "ploop/bundle.h"
 
 #include "layout/header.h"
@@ -16,6 +19,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+
+#define RESERVE_BYTES	    (64 << 10) /* a few small files, and blocks of their folder */
+#define RESERVE_LEAST_BYTES 4096
 
 static int write_all(int fd, const char *text, size_t n)
 {
@@ -31,6 +37,23 @@ static int write_all(int fd, const char *text, size_t n)
 	return fsync(fd) ? -errno : 0;
 }
 
+/* As much as fits; there may be none to be had. */
+static void take_reserve(int fd, size_t n)
+{
+	for (off_t bytes = RESERVE_BYTES; bytes >= RESERVE_LEAST_BYTES; bytes /= 2)
+		if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)n, bytes) == 0)
+			return;
+}
+
+/* Cutting a file where it ends frees what lies behind. */
+static void give_reserve(int folder)
+{
+	struct stat st;
+	autofd int fd = openat(folder, LAY_DESC_NAME, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(fd, st.st_size) == 0)
+		fsync(fd);
+}
+
 /* Durable content under the temporary name. */
 static int write_temp(int folder, const char *temp, const char *text, size_t n)
 {
@@ -40,6 +63,8 @@ static int write_temp(int folder, const char *temp, const char *text, size_t n)
 	if (fd < 0)
 		return -errno;
 	int r = write_all(fd, text, n);
+	if (!r)
+		take_reserve(fd, n);
 	if (close(fd_steal(&fd)) && !r)
 		r = -errno;
 	return r;
@@ -63,6 +88,10 @@ static int put_in_place(int folder, const char *name, const char *text, size_t n
 	char temp[64];
 	snprintf(temp, sizeof(temp), "%s.tmp", name);
 	int r = write_temp(folder, temp, text, n);
+	if (r == -ENOSPC || r == -EDQUOT) {
+		give_reserve(folder);
+		r = write_temp(folder, temp, text, n);
+	}
 	if (!r && must_be_new)
 		r = rename_new(folder, temp, name);
 	else if (!r && renameat(folder, temp, folder, name))
