@@ -440,6 +440,7 @@ struct pl_member { /* an image of the chain */
 	uint64_t dev, ino;
 	uint64_t clusters;     /* of the disk that are read from it */
 	bool raw;
+	bool others_read;      /* somebody else has its file open, too */
 };
 /* Base first, up to @max of them; returns how many there are. */
 PL_API size_t pl_disk_members(const struct pl_disk *disk, struct pl_member *out, size_t max);

@@ -103,6 +103,7 @@ static const struct row member_rows[] = { /* and its path */
 	{"ino", KIND_U64, false, AT(pl_member, ino), UINT64_MAX},
 	{"clusters", KIND_U64, false, AT(pl_member, clusters), UINT64_MAX},
 	{"raw", KIND_BOOL, false, AT(pl_member, raw), 0},
+	{"others_read", KIND_BOOL, false, AT(pl_member, others_read), 0},
 	{0},
 };
 

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "ploop/lock.h"
 #include "ploop/merge.h"
 
 static void tell(struct pl_io *io)
@@ -66,6 +67,7 @@ size_t pl_disk_members(const struct pl_disk *d, struct pl_member *out, size_t ma
 			.ino = img->store->ino,
 			.clusters = clusters[img->level],
 			.raw = img->format == PL_FORMAT_RAW,
+			.others_read = img->store->fd >= 0 && lock_has_others(img->store->fd),
 		};
 	}
 	return d->depth;

@@ -54,6 +54,11 @@ static int must_be_free(int fd, off_t byte)
 	return l.l_type == F_UNLCK ? 0 : -EBUSY;
 }
 
+bool lock_has_others(int fd)
+{
+	return must_be_free(fd, BYTE_OURS) == -EBUSY || must_be_free(fd, BYTE_USES + PERM_READ) == -EBUSY;
+}
+
 struct protocol {
 	short ours;      /* lock type on BYTE_OURS */
 	const char *why; /* that one cannot be had */

@@ -10,6 +10,7 @@
 #ifndef PLOOP_LOCK_H
 #define PLOOP_LOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum lock_mode { LOCK_READER, LOCK_WRITER };
@@ -20,6 +21,9 @@ int lock_image(int fd, enum lock_mode mode, uint32_t wait_ms, const char *path);
 
 /* A writer's locks become a reader's: its image was sealed. */
 void lock_lower(int fd);
+
+/* Does somebody else have the file locked, as a reader or writer of ours or of QEMU's? */
+bool lock_has_others(int fd);
 
 /* Now, not when the last duplicate is closed: io_uring lets go of a registered file some time later. */
 void lock_drop(int fd);

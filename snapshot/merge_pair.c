@@ -53,7 +53,8 @@ static int parent_is_smaller(const struct snap_op *op, const struct pair *p, boo
 	return r;
 }
 
-static int parent_has_less(const struct snap_op *op, const struct pair *p, bool *out)
+/* The two as the running disk has them: the parent, and the child after it. */
+static int ask_members(const struct snap_op *op, const struct pair *p, struct pl_member pair[2])
 {
 	autofree struct pl_member *members = NULL;
 	size_t count;
@@ -62,17 +63,18 @@ static int parent_has_less(const struct snap_op *op, const struct pair *p, bool 
 		return r;
 	if ((size_t)p->place >= count)
 		return pl_fail(-ESTALE, "%s: the chain of the running disk changed", op->bundle->path);
-	*out = members[p->place - 1].clusters < members[p->place].clusters;
+	memcpy(pair, &members[p->place - 1], 2 * sizeof(*pair));
 	return 0;
 }
 
 static int choose_running(const struct snap_op *op, struct pair *p)
 {
-	bool into_child;
-	int r = parent_is_smaller(op, p, &into_child);
-	if (!r && !into_child)
-		r = parent_has_less(op, p, &into_child);
-	if (!r && into_child)
+	struct pl_member pair[2];
+	bool smaller;
+	int r = parent_is_smaller(op, p, &smaller);
+	if (!r)
+		r = ask_members(op, p, pair);
+	if (!r && (smaller || pair[0].clusters < pair[1].clusters))
 		p->into = PL_INTO_CHILD;
 	return r;
 }
@@ -94,18 +96,25 @@ static int choose(const struct snap_op *op, struct pair *p)
 }
 
 /* What is shared with other bundles they may read, for it stays as it is. */
-static int check_one(const struct pair *p, const struct pl_image_ref *image)
+static int check_member(const struct pl_image_ref *image, const struct pl_member *member)
 {
-	if (p->place < 0)
-		return snap_check_unused(image);
-	return snap_check_own(image) ? 0 : snap_check_read_once(image);
+	return snap_check_own(image) || !member->others_read
+		       ? 0
+		       : pl_fail(-EBUSY, "%s is in use: others read it besides the running disk", image->path);
 }
 
 /* Nobody else may have the two: found out before anything is changed. */
 static int check_unused(const struct snap_op *op, const struct pair *p)
 {
-	int r = check_one(p, image_of(op, &p->child));
-	return r ? r : check_one(p, image_of(op, &p->parent));
+	const struct pl_image_ref *child = image_of(op, &p->child), *parent = image_of(op, &p->parent);
+	struct pl_member pair[2];
+	int r = p->place < 0 ? snap_check_unused(child) : ask_members(op, p, pair);
+	if (r)
+		return r;
+	if (p->place < 0)
+		return snap_check_unused(parent);
+	r = check_member(child, &pair[1]);
+	return r ? r : check_member(parent, &pair[0]);
 }
 
 /* ---- the steps */

@@ -98,8 +98,6 @@ int snap_lock_image(const struct pl_image_ref *image, int *fd);
 int snap_lock_own(const struct pl_image_ref *image, int *fd);
 /* And let go again: fold_images() takes the locks itself. */
 int snap_check_unused(const struct pl_image_ref *image);
-/* The same for an image of the running disk, which may have it. */
-int snap_check_read_once(const struct pl_image_ref *image);
 
 /* ---- parts of operations */
 

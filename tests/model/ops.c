@@ -91,10 +91,8 @@ static void tell_tree(const char *what, const struct tree *t)
 static void judge(struct world *w, struct bundle *b, const struct remote_result *r, int err, bool cancel)
 {
 	static struct tree seen;
-	/* the kernel's list of locks, read while others lock, may show a line twice */
-	bool wavers = strstr(r->text, "others read it besides the running disk") != NULL;
-	bool loosely = r->died || cancel || wavers;
-	if (!r->died && r->res != err && !(cancel && r->res == -ECANCELED) && !(wavers && r->res == -EBUSY))
+	bool loosely = r->died || cancel;
+	if (!r->died && r->res != err && !(cancel && r->res == -ECANCELED))
 		world_wrong(w, "%s: %d (%s) instead of %d", b->folder, r->res, r->text, err);
 	if (b->running && b->guest.why[0])
 		world_wrong(w, "%s: %s", b->folder, b->guest.why);

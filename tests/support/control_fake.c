@@ -147,7 +147,7 @@ void control_fake_init(struct control_fake *f, struct pl_loop *loop)
 		.retry = retry,
 		.arg = f,
 	};
-	f->members[0] = (struct pl_member){"/vz/ct 1/root.hds", UINT64_C(0xfffffffffffffff0), 12, 1000, true};
-	f->members[1] = (struct pl_member){"/vz/ct 1/\"odd\"\n\xff.hds", 2, UINT64_MAX, 0, false};
-	f->members[2] = (struct pl_member){"/vz/ct 1/top.hds", 2, 14, 7, false};
+	f->members[0] = (struct pl_member){"/vz/ct 1/root.hds", UINT64_C(0xfffffffffffffff0), 12, 1000, true, false};
+	f->members[1] = (struct pl_member){"/vz/ct 1/\"odd\"\n\xff.hds", 2, UINT64_MAX, 0, false, true};
+	f->members[2] = (struct pl_member){"/vz/ct 1/top.hds", 2, 14, 7, false, false};
 }

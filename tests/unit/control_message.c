@@ -182,9 +182,9 @@ Test(control_message, an_error_keeps_its_number_and_its_sentence)
 Test(control_message, members_arrive_in_one_allocation)
 {
 	struct pl_member members[] = {
-		{"/vz/base.hds", UINT64_MAX, UINT64_MAX - 1, 1ull << 40, true},
-		{"", 0, 0, 0, false},
-		{"/vz/\xc3\x28\\\"\n", 1, 2, 3, false},
+		{"/vz/base.hds", UINT64_MAX, UINT64_MAX - 1, 1ull << 40, true, false},
+		{"", 0, 0, 0, false, true},
+		{"/vz/\xc3\x28\\\"\n", 1, 2, 3, false, false},
 	};
 	struct control_reply said = {.kind = CONTROL_RESULT, .id = 9, .method = CONTROL_MEMBERS, .members = members,
 				     .member_count = ARRAY_LEN(members)}, got;
@@ -196,6 +196,7 @@ Test(control_message, members_arrive_in_one_allocation)
 		cr_assert(eq(u64, got.members[i].ino, members[i].ino));
 		cr_assert(eq(u64, got.members[i].clusters, members[i].clusters));
 		cr_assert(eq(int, got.members[i].raw, members[i].raw));
+		cr_assert(eq(int, got.members[i].others_read, members[i].others_read));
 	}
 	free(got.members);
 }

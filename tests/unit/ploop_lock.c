@@ -66,6 +66,20 @@ Test(ploop_lock, many_readers_and_then_no_writer)
 	cr_expect(eq(int, try_lock(c, LOCK_WRITER), -EBUSY));
 }
 
+Test(ploop_lock, owner_is_told_of_others)
+{
+	autofd int a = open_image(LOCK_READER);
+	autofd int b = open_image(LOCK_READER);
+	autofd int same = dup(a);
+	cr_expect(eq(int, try_lock(a, LOCK_READER), 0));
+	cr_expect(not(lock_has_others(a)));
+	cr_expect(not(lock_has_others(same)));
+	cr_expect(eq(int, try_lock(b, LOCK_READER), 0));
+	cr_expect(lock_has_others(a));
+	lock_drop(b);
+	cr_expect(not(lock_has_others(a)));
+}
+
 Test(ploop_lock, what_was_refused_leaves_no_lock)
 {
 	autofd int a = open_image(LOCK_READER);
