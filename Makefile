@@ -41,6 +41,7 @@ LDFLAGS_cov := --coverage
 
 XML_CFLAGS = $(shell pkg-config --cflags libxml-2.0)
 FUSE_CFLAGS = $(shell pkg-config --cflags fuse3)
+NETLINK_CFLAGS = $(shell pkg-config --cflags libnl-genl-3.0)
 CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DPLOOP_VERSION='"$(VERSION)"' -DPLOOP_LIBEXECDIR='"$(LIBEXECDIR)"' \
 	-Iinclude -I. -MMD -MP
 CFLAGS := -std=gnu11 $(CFLAGS_$(FLAVOR)) $(WARN) -fPIC -fvisibility=hidden -pthread $(CFLAGS_EXTRA)
@@ -61,7 +62,7 @@ PROGRAMS := $(BUILD)/ploop $(BUILD)/ploop-server $(BUILD)/ploop-holder $(BUILD)/
 SHLIB := $(BUILD)/libploop-core.so.0
 
 ENGINE_LIBS := -luring -lcrypto -lxml2 -luuid
-SERVE_LIBS := -lfuse3 -lssl -ljson-c
+SERVE_LIBS := -lfuse3 -lssl -ljson-c -lnl-genl-3 -lnl-3 -ldevmapper
 CLI_LIBS := -lblkid -lmount
 
 all: $(PROGRAMS) $(SHLIB) ## build everything
@@ -96,6 +97,7 @@ $(SHLIB): $(SNAPSHOT_OBJS) $(ENGINE_OBJS) $(LAYOUT_OBJS) ploop/libploop-core.map
 
 $(BUILD)/obj/layout/descriptor.o: CPPFLAGS += $(XML_CFLAGS)
 $(BUILD)/obj/kmod-free/fuse%.o: CPPFLAGS += $(FUSE_CFLAGS)
+$(BUILD)/obj/kmod-free/nbdk_netlink.o: CPPFLAGS += $(NETLINK_CFLAGS)
 
 # Who knows where programs are installed is compiled again when that changes.
 $(BUILD)/libexecdir: FORCE
@@ -206,7 +208,7 @@ $(BUILD)/man/%.8: cli/man/%.pod cli/man/expand $(BUILD)/ploop
 
 # ---- packages, by their Debian names
 BUILD_PACKAGES := gcc libc6-dev make pkg-config perl liburing-dev libssl-dev libxml2-dev uuid-dev libfuse3-dev libjson-c-dev \
-	libblkid-dev libmount-dev e2fsprogs
+	libblkid-dev libmount-dev libnl-genl-3-dev libdevmapper-dev e2fsprogs
 PEER_PACKAGES := libcriterion-dev libnbd-dev libnbd-bin python3-libnbd qemu-utils nbdkit fio fuse3 xfsprogs busybox-static mmdebstrap \
 	debootstrap gdisk parted gnutls-bin libxml2-utils jq file strace python3 g++ clang libclang-rt-dev llvm user-mode-linux kmod
 deps: ## install the packages that are missing: to build, and to test with

@@ -33,7 +33,8 @@ static const struct cli_option options[] = {
 	CLI_NUMBER('b', "cluster", "SECTORS", struct mount_args, cluster_sectors, "cluster size of a raw first image"),
 	CLI_FORMAT('f', "format", struct mount_args, format, "format of the first image of a list"),
 	CLI_TEXT(0, "transport", "NAME", struct mount_args, transport,
-		 "how the bytes travel: auto (the best that works here) or fuse (FUSE and a loop device)"),
+		 "how the bytes travel: nbd (the kernel's NBD client), fuse (FUSE and a loop device), or auto: "
+		 "the best that works here"),
 	CLI_TEXT(0, "on-full", "wait|fail", struct mount_args, on_full,
 		 "what writes do that find no space on the host, until unmounted; else what ploop set said, or wait"),
 	CLI_TEXT(0, "debug", "LIST", struct mount_args, debug,
@@ -90,7 +91,7 @@ static void say_attached(const struct pl_device *d)
 	for (size_t i = 0; i < d->image_count; i++)
 		console_say("Adding delta dev=%s img=%s (%s)", d->node, d->images[i],
 			    i + 1 < d->image_count || d->readonly ? "ro" : "rw");
-	console_say("Transport %s, server %llu", d->transport, (unsigned long long)d->server_pid);
+	console_say("Transport %s with %s, server %llu", d->transport, d->front, (unsigned long long)d->server_pid);
 	if (!d->kept)
 		console_warn("Nobody starts the server again if it dies: then unmount, and mount again");
 	else if (d->mortal)

@@ -127,7 +127,7 @@ const struct cli_command cmd_umount = {
 	.examples = {
 		{"ploop umount -m /mnt/test", "By where it is mounted"},
 		{"ploop umount /vz/test", "By its folder"},
-		{"ploop umount -d /dev/mapper/ploop10000", "By its device"},
+		{"ploop umount -d /dev/mapper/ploop1000", "By its device"},
 	},
 	.args_bytes = sizeof(struct umount_args),
 	.max_words = 1,

@@ -83,6 +83,7 @@ struct pl_serve_options {
 	const char *fuse_mount_point; /* also, or only, export as files there */
 	uint64_t fuse_part_offset_bytes, fuse_part_length_bytes; /* first partition; 0: no such file */
 	bool fuse_allow_other;
+	const char *nbd_device; /* connect a block device of this kernel, under this name of its own; root */
 	const char *control; /* unix socket for operations on the bundle, see pl_control_path(); NULL: none */
 	const char *settings;       /* descriptor whose pl_settings_load() tells limits; NULL: none */
 	const char *on_full;        /* "wait" or "fail", whatever the settings say; NULL: as they say */
@@ -136,10 +137,11 @@ PL_API int pl_live_retry(struct pl_live *live);
 
 /* A disk that is a block device of this machine, served by a process of its own. Only root makes and removes them. */
 struct pl_device {
-	char name[32];      /* "ploop10000" */
-	char node[64];      /* /dev/mapper/ploop10000 */
-	char partition[64]; /* /dev/mapper/ploop10000p1; "" without partition 1 */
-	char transport[16]; /* "fuse" */
+	char name[32];      /* "ploop1000" */
+	char node[64];      /* /dev/mapper/ploop1000 */
+	char partition[64]; /* /dev/mapper/ploop1000p1; "" without partition 1 */
+	char transport[16]; /* "nbd" or "fuse" */
+	char front[16];     /* "device-mapper" or "nodes": what the names are */
 	char *component;    /* "" for the default one */
 	char *bundle;       /* canonical path of the descriptor; "" for a list of images */
 	char **images;      /* canonical paths, base first */
@@ -152,9 +154,10 @@ struct pl_device {
 	bool waiting;       /* its server died too often: requests wait. Retry, or abort */
 	char why[400];      /* what its last server died of; "" */
 	uint64_t dev, partition_dev; /* dev_t of the two nodes */
+	uint64_t raw_dev;            /* of the transport's block device; without device-mapper the same as dev */
 	/* the library's */
 	uint64_t server_pid, server_start; /* start: ticks after boot; the two name one process for ever */
-	uint64_t backing;                  /* the transport's */
+	uint64_t backing;                  /* the transport's number: of /dev/nbdN, /dev/loopN */
 };
 
 /* NULL is fine. */

@@ -2,8 +2,8 @@
  *
  *	entry in the registry     a folder                            the next mount (device_clean_stale)
  *	server                    + a server that nobody uses         umount; it serves on
- *	block device              + loop device, FUSE mount           umount; once the server is dead, the next mount
- *	nodes                     + /dev/mapper/ploopN, ploopNp1      the same
+ *	block device              + nbd device; loop, FUSE mount      umount; once the server is dead, the next mount
+ *	names                     + /dev/mapper/ploopN, ploopNp1      the same
  *
  * Whoever attaches or detaches holds the lock of the entry; the lock over all entries is held while one is made, so
  * that of two mounts of one disk the second is refused. */
@@ -13,13 +13,15 @@
 #include "base/units.h"
 #include "kmod-free/control_path.h"
 #include "kmod-free/devnode.h"
+#include "kmod-free/front.h"
+#include "kmod-free/last_name.h"
 #include "kmod-free/registry.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#define FIRST_NUMBER   10000u
+#define FIRST_NUMBER   1000u
 #define LAST_NUMBER    99999u
 #define UNDO_NS        (10 * NS_PER_S)
 #define CLOSE_LEAST_NS (60 * NS_PER_S) /* closing a disk may have work left, however short the caller's patience */
@@ -43,7 +45,8 @@ static int copy_images(struct pl_device *d, const struct pl_chain_spec *chain)
 	return 0;
 }
 
-static int new_device(const struct pl_attach_options *o, const struct transport *transport, struct pl_device **out)
+static int new_device(const struct pl_attach_options *o, const struct transport *transport, const struct front *front,
+		      struct pl_device **out)
 {
 	autodevice struct pl_device *d = calloc(1, sizeof(*d));
 	if (!d || !(d->component = strdup(o->component ? o->component : "")) ||
@@ -51,6 +54,7 @@ static int new_device(const struct pl_attach_options *o, const struct transport 
 		return pl_fail(-ENOMEM, "no memory for a device");
 	d->readonly = o->serve->readonly;
 	snprintf(d->transport, sizeof(d->transport), "%s", transport->name);
+	snprintf(d->front, sizeof(d->front), "%s", front->name);
 	int r = copy_images(d, &o->serve->chain);
 	if (r < 0)
 		return r;
@@ -86,34 +90,36 @@ static int refuse_attached(const struct pl_device *d)
 
 /* ------------------------------------------------------------------ what is its name */
 
-static int take_name(struct pl_device *d, const char *name, int *lock)
+static int take_name(struct pl_device *d, const struct front *front, const char *name, int *lock)
 {
 	snprintf(d->name, sizeof(d->name), "%s", name);
 	snprintf(d->node, sizeof(d->node), DEVNODE_DIR "/%s", name);
-	if (!devnode_is_free(d->node))
+	if (!front->is_free(name))
 		return pl_fail(-EBUSY, "%s belongs to somebody else", d->node);
 	int r = registry_make(name, lock);
 	return r == -EEXIST ? pl_fail(-EBUSY, "%s is taken", d->node) : r;
 }
 
-static int choose_name(struct pl_device *d, const char *wanted, int *lock)
+/* The name the disk had last, else the first that is free: the same commands make the same names. */
+static int choose_name(struct pl_device *d, const struct front *front, const char *wanted, int *lock)
 {
 	char name[sizeof(d->name)];
 	if (wanted && !device_name_of(wanted, name))
 		return pl_fail(-EINVAL, "device %s: want a name like ploop10 or " DEVNODE_DIR "/ploop10", wanted);
 	if (wanted)
-		return take_name(d, name, lock);
-	int r = -EBUSY;
+		return take_name(d, front, name, lock);
+	int r = last_name_find(d, name) ? take_name(d, front, name, lock) : -EBUSY;
 	for (unsigned n = FIRST_NUMBER; r == -EBUSY && n <= LAST_NUMBER; n++) {
 		snprintf(name, sizeof(name), "ploop%u", n);
-		r = take_name(d, name, lock);
+		r = take_name(d, front, name, lock);
 	}
 	return r;
 }
 
 /* ------------------------------------------------------------------ attach */
 
-static int bring_up(struct pl_device *d, const struct pl_attach_options *o, const struct transport *transport)
+static int bring_up(struct pl_device *d, const struct pl_attach_options *o, const struct transport *transport,
+		    const struct front *front)
 {
 	char keeper[PATH_MAX];
 	struct transport_plan plan;
@@ -129,19 +135,23 @@ static int bring_up(struct pl_device *d, const struct pl_attach_options *o, cons
 	if (r == 0)
 		r = transport->attach(d);
 	if (r == 0)
-		r = devnode_make(d->node, d->dev);
+		r = front->make(d);
 	return r == 0 ? registry_save(d) : r;
 }
 
 int device_take_down(const struct pl_device *d, uint64_t deadline_ns)
 {
 	const struct transport *transport;
+	const struct front *front;
 	int r = transport_find(d->transport, &transport);
+	if (r == 0)
+		r = front_find(d->front, &front);
+	if (r == 0)
+		r = front->remove(d, deadline_ns);
 	if (r == 0)
 		r = transport->detach(d, deadline_ns);
 	if (r < 0)
 		return r;
-	devnode_remove(d->partition, d->partition_dev);
 	devnode_remove(d->node, d->dev);
 	if (!d->alive && d->bundle[0])
 		control_path_forget(d->bundle);
@@ -166,8 +176,10 @@ int pl_device_attach(const struct pl_attach_options *o, struct pl_device **out)
 	autofd int all = -1;
 	autofd int entry = -1;
 	int r = transport_choose(o->transport, &transport);
-	if (r == 0)
-		r = new_device(o, transport, &d);
+	if (r < 0)
+		return r;
+	const struct front *front = front_choose();
+	r = new_device(o, transport, front, &d);
 	if (r == 0)
 		r = registry_lock(&all);
 	if (r < 0)
@@ -175,16 +187,18 @@ int pl_device_attach(const struct pl_attach_options *o, struct pl_device **out)
 	device_clean_stale();
 	r = refuse_attached(d);
 	if (r == 0)
-		r = choose_name(d, o->device, &entry);
+		r = choose_name(d, front, o->device, &entry);
 	if (r == 0)
 		r = registry_save(d);
+	if (r == 0)
+		last_name_note(d);
 	if (r < 0) {
 		if (entry >= 0)
 			registry_remove(d->name);
 		return r;
 	}
 	close(fd_steal(&all));
-	r = bring_up(d, o, transport);
+	r = bring_up(d, o, transport, front);
 	if (r < 0)
 		return give_up(d, r);
 	registry_look(d);
@@ -194,17 +208,15 @@ int pl_device_attach(const struct pl_attach_options *o, struct pl_device **out)
 
 int pl_device_add_partition(struct pl_device *d, uint64_t offset_bytes, uint64_t length_bytes)
 {
-	const struct transport *transport;
+	const struct front *front;
 	autofd int entry = -1;
 	int r = registry_lock_entry(d->name, true, &entry);
 	if (r == 0)
-		r = transport_find(d->transport, &transport);
-	if (r == 0)
-		r = transport->add_partition(d, offset_bytes, length_bytes);
+		r = front_find(d->front, &front);
 	if (r < 0)
 		return r;
 	snprintf(d->partition, sizeof(d->partition), DEVNODE_DIR "/%sp1", d->name);
-	r = devnode_make(d->partition, d->partition_dev);
+	r = front->add_partition(d, offset_bytes, length_bytes);
 	return r == 0 ? registry_save(d) : r;
 }
 

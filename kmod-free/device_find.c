@@ -163,7 +163,7 @@ static bool is_meant(const struct pl_device *d, const struct meaning *m)
 	if (m->name[0])
 		return strcmp(d->name, m->name) == 0;
 	if (m->dev)
-		return d->dev == m->dev || d->partition_dev == m->dev;
+		return d->dev == m->dev || d->partition_dev == m->dev || d->raw_dev == m->dev;
 	if (m->path && is_mounted_at(d, m->path))
 		return true;
 	if (strcmp(d->component, m->component) != 0)

@@ -3,22 +3,25 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "base/wait.h"
+#include "kmod-free/kmodule.h"
+#include "kmod-free/sysfs.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/blkpg.h>
 #include <linux/loop.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/sysmacros.h>
 
 #define CONTROL "/dev/loop-control"
 #define RACES   64 /* lost against others who take the same free device */
 
 int loopdev_probe(void)
 {
+	int r = access(CONTROL, F_OK) == 0 ? 0 : kmodule_load("loop");
+	if (r < 0)
+		return r;
 	autofd int fd = open(CONTROL, O_RDWR | O_CLOEXEC);
 	return fd < 0 ? pl_fail(-errno, CONTROL ": %s", strerror(errno)) : 0;
 }
@@ -29,19 +32,6 @@ static int open_loop(uint64_t number, int flags)
 	snprintf(path, sizeof(path), "/dev/loop%llu", (unsigned long long)number);
 	int fd = open(path, flags | O_CLOEXEC);
 	return fd < 0 ? pl_fail(-errno, "%s: %s", path, strerror(errno)) : fd;
-}
-
-static int read_dev(const char *path, uint64_t *dev)
-{
-	char text[32] = "";
-	unsigned major_number, minor_number;
-	autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
-		return pl_fail(-errno, "%s: %s", path, strerror(errno));
-	if (sscanf(text, "%u:%u", &major_number, &minor_number) != 2)
-		return pl_fail(-EIO, "%s is not a device number: %s", path, text);
-	*dev = makedev(major_number, minor_number);
-	return 0;
 }
 
 static int configure(uint64_t number, const char *file, int file_fd, uint32_t flags)
@@ -84,32 +74,7 @@ int loopdev_attach(const char *file, bool readonly, uint64_t *number, uint64_t *
 	int r = take_free(file, file_fd, LO_FLAGS_DIRECT_IO | (readonly ? LO_FLAGS_READ_ONLY : 0), number);
 	if (r < 0)
 		return r;
-	char path[64];
-	snprintf(path, sizeof(path), "/sys/block/loop%llu/dev", (unsigned long long)*number);
-	return read_dev(path, dev);
-}
-
-static int blkpg(int fd, int op, uint64_t offset_bytes, uint64_t length_bytes)
-{
-	struct blkpg_partition part = {.start = (long long)offset_bytes, .length = (long long)length_bytes, .pno = 1};
-	struct blkpg_ioctl_arg arg = {.op = op, .datalen = sizeof(part), .data = &part};
-	return ioctl(fd, BLKPG, &arg) == 0 ? 0 : -errno;
-}
-
-int loopdev_add_partition(uint64_t number, uint64_t offset_bytes, uint64_t length_bytes, uint64_t *dev)
-{
-	unsigned long long n = number;
-	autofd int fd = open_loop(number, O_RDONLY);
-	if (fd < 0)
-		return fd;
-	blkpg(fd, BLKPG_DEL_PARTITION, 0, 0); /* one that was left when the file was detached */
-	int r = blkpg(fd, BLKPG_ADD_PARTITION, offset_bytes, length_bytes);
-	if (r < 0)
-		return pl_fail(r, "partition at %llu of %llu bytes on loop device %llu: %s",
-			       (unsigned long long)offset_bytes, (unsigned long long)length_bytes, n, strerror(-r));
-	char path[64];
-	snprintf(path, sizeof(path), "/sys/block/loop%llu/loop%llup1/dev", n, n);
-	return read_dev(path, dev);
+	return sysfs_read_dev(dev, "/sys/block/loop%llu/dev", (unsigned long long)*number);
 }
 
 /* By the name that it was given: the path in sysfs changes when the file's mount is detached from the tree. */
@@ -127,9 +92,6 @@ static int try_detach(uint64_t number)
 	autofd int fd = open_loop(number, O_RDONLY);
 	if (fd < 0)
 		return fd;
-	int r = blkpg(fd, BLKPG_DEL_PARTITION, 0, 0);
-	if (r == -EBUSY)
-		return 0; /* the caller tries again */
 	if (ioctl(fd, LOOP_CLR_FD) != 0 && errno != ENXIO && errno != EBUSY)
 		return pl_fail(-errno, "detach loop device %llu: %s", (unsigned long long)number, strerror(errno));
 	return 0;

@@ -1,7 +1,7 @@
 /* The running disks of this machine: one folder each.
  *
  *	/run/ploop/lock                taken while an entry is made, so that a disk or a name is not taken twice
- *	/run/ploop/ploop10000/         locked by whoever attaches or detaches it
+ *	/run/ploop/ploop1000/         locked by whoever attaches or detaches it
  *	                      state    struct pl_device as lines "key value", replaced as a whole; absent: half made
  *	                      pid      the server's
  *	                      keeper   command socket of the keeper (keeper.h), who knows the server of this moment

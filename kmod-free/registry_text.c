@@ -23,6 +23,7 @@ static const struct field fields[] = {
 	FIELD(FIELD_ARRAY, transport), FIELD(FIELD_STRING, component),  FIELD(FIELD_STRING, bundle),
 	FIELD(FIELD_BOOL, readonly),   FIELD(FIELD_U64, dev),           FIELD(FIELD_U64, partition_dev),
 	FIELD(FIELD_U64, server_pid),  FIELD(FIELD_U64, server_start),  FIELD(FIELD_U64, backing),
+	FIELD(FIELD_ARRAY, front),     FIELD(FIELD_U64, raw_dev),
 };
 #define IMAGE_KEY "image"
 

@@ -44,6 +44,7 @@ static const struct row {
 	{"--fuse-part-offset", KIND_U64, AT(fuse_part_offset_bytes), "N  first partition, bytes"},
 	{"--fuse-part-length", KIND_U64, AT(fuse_part_length_bytes), "N  its length"},
 	{"--fuse-allow-other", KIND_FLAG, AT(fuse_allow_other), "other users may come in"},
+	{"--nbd-device", KIND_TEXT, AT(nbd_device), "NAME  connect an nbd device of the kernel, known by this name"},
 	{"--control", KIND_TEXT, AT(control), "PATH  let operations on the bundle ask for changes at this unix socket"},
 	{"--settings", KIND_TEXT, AT(settings), "DESCRIPTOR  limits and the like from the file beside it"},
 	{"--on-full", KIND_TEXT, AT(on_full), "wait|fail  when the host has no space, whatever the settings say"},

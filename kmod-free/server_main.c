@@ -19,6 +19,7 @@
 #include "control_full.h"
 #include "control_server.h"
 #include "fuse.h"
+#include "nbdk.h"
 #include "server_args.h"
 #include "server_daemon.h"
 #include "server_keep.h"
@@ -112,7 +113,9 @@ static void dump_line(void *arg, const char *text)
 /* A mounted file system must not be cut off from its disk: who mounted it unmounts it. */
 static void on_termination(struct service *s, const char *why)
 {
-	if (s->fuse && fuse_export_unmount(s->fuse) == -EBUSY)
+	if (s->options->nbd_device && pl_server_connections(s->server) > 0)
+		pl_log(PL_LOG_WARN, "serve", "%s is ignored: the kernel is connected", why);
+	else if (s->fuse && fuse_export_unmount(s->fuse) == -EBUSY)
 		pl_log(PL_LOG_WARN, "serve", "%s is ignored: %s is in use", why, s->options->fuse_mount_point);
 	else
 		stop(s, why);
@@ -220,13 +223,27 @@ static int start_nbd(struct service *s)
 }
 
 /* The kernel may write to the mounted disk to free memory: our own allocations must not wait for that. */
+static void become_io_flusher(void)
+{
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		pl_log(PL_LOG_DEBUG, "serve", "PR_SET_IO_FLUSHER: %s", strerror(errno));
+}
+
+static int start_kernel_nbd(struct service *s)
+{
+	const struct pl_serve_options *o = s->options;
+	if (!o->nbd_device)
+		return 0;
+	become_io_flusher();
+	return nbdk_start(s->loop, s->server, o->export_name ? o->export_name : "", o->nbd_device);
+}
+
 static int start_fuse(struct service *s)
 {
 	const struct pl_serve_options *o = s->options;
 	if (!o->fuse_mount_point)
 		return 0;
-	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
-		pl_log(PL_LOG_DEBUG, "serve", "PR_SET_IO_FLUSHER: %s", strerror(errno));
+	become_io_flusher();
 	struct fuse_export_options fuse = {
 		.size = sizeof(fuse),
 		.mount_point = o->fuse_mount_point,
@@ -279,6 +296,12 @@ static void start_control(struct service *s)
 	pl_disk_watch_full(s->disk, on_full, s);
 }
 
+/* Do the requests that have no answer die with us? */
+static bool is_mortal(const struct service *s)
+{
+	return s->options->nbd_device || (s->fuse && !fuse_export_can_resend(s->fuse));
+}
+
 static void on_leave(void *arg)
 {
 	struct service *s = arg;
@@ -298,6 +321,8 @@ static int start(struct service *s)
 	if (r == 0)
 		r = start_nbd(s);
 	if (r == 0)
+		r = start_kernel_nbd(s);
+	if (r == 0)
 		r = start_fuse(s);
 	if (r == 0)
 		start_control(s);
@@ -309,7 +334,7 @@ static int start(struct service *s)
 		s->pid_path = realpath(s->options->pid_file, NULL); /* a daemon changes its folder */
 	if (s->options->bundle_lock_fd)
 		close((int)s->options->bundle_lock_fd);
-	server_keep_start(&s->keep, s->loop, s->options, s->fuse && !fuse_export_can_resend(s->fuse), on_leave, s);
+	server_keep_start(&s->keep, s->loop, s->options, is_mortal(s), on_leave, s);
 	await_signal(s);
 	return 0;
 }
@@ -460,8 +485,9 @@ int main(int argc, char **argv)
 		return EXIT_DONE;
 	}
 	struct service s = {.options = &args.options, .signal_fd = -1, .inherited = daemon_inherited_sockets()};
-	if (!args.options.socket && !args.options.tcp && !args.options.fuse_mount_point && s.inherited == 0) {
-		fprintf(stderr, "ploop-server: nowhere to serve: give --socket, --tcp or --fuse\n");
+	if (!args.options.socket && !args.options.tcp && !args.options.fuse_mount_point && !args.options.nbd_device &&
+	    s.inherited == 0) {
+		fprintf(stderr, "ploop-server: nowhere to serve: give --socket, --tcp, --fuse or --nbd-device\n");
 		return EXIT_MISUSE;
 	}
 	server_keep_init(&s.keep, &args);

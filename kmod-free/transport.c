@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* The best first. */
-static const struct transport *const transports[] = {&transport_fuse};
+static const struct transport *const transports[] = {&transport_nbd, &transport_fuse};
 
 int transport_find(const char *name, const struct transport **out)
 {
@@ -37,5 +37,5 @@ int transport_choose(const char *name, const struct transport **out)
 		snprintf(reasons + strlen(reasons), sizeof(reasons) - strlen(reasons), "%s%s: %s", i ? "; " : "",
 			 transports[i]->name, pl_error());
 	}
-	return pl_fail(-EOPNOTSUPP, "no way to make a block device here: %s", reasons);
+	return pl_fail(-ENODEV, "no way to make a block device here: %s", reasons);
 }

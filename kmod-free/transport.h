@@ -3,7 +3,7 @@
  *	probe -> prepare -> (the server starts) -> attach -> … in use … -> detach -> (the server ends)
  *
  * A transport is one file with one such table, and a line in transport.c. It says to the server what to offer, makes
- * the block device and takes it down; names, nodes, registry and server process are the same for all (device.c). */
+ * the block device and takes it down; names (front.h), registry and server process are the same for all (device.c). */
 #ifndef PLOOP_TRANSPORT_H
 #define PLOOP_TRANSPORT_H
 
@@ -21,18 +21,16 @@ struct transport {
 	int (*probe)(void);
 	/* Before the server starts: fill in what it shall offer. */
 	int (*prepare)(const struct pl_device *device, struct transport_plan *plan, struct pl_serve_options *serve);
-	/* The server is ready: make the block device; sets dev and backing. */
+	/* The server is ready: make the block device; sets raw_dev and backing. */
 	int (*attach)(struct pl_device *device);
-	/* Make a block device of partition 1; sets partition_dev. */
-	int (*add_partition)(struct pl_device *device, uint64_t offset_bytes, uint64_t length_bytes);
 	/* Take it down, also when it is half made or its server is dead; the server ends by itself thereafter.
-	 * -EBUSY: it was still in use at @deadline_ns. */
+	 * -EBUSY: it was still in use at @deadline_ns. The front is gone already. */
 	int (*detach)(const struct pl_device *device, uint64_t deadline_ns);
 };
 
-extern const struct transport transport_fuse;
+extern const struct transport transport_nbd, transport_fuse;
 
-/* By name; NULL or "auto": the first that works here. -EINVAL: no such name · -EOPNOTSUPP: none works, the sentence
+/* By name; NULL or "auto": the first that works here. -EINVAL: no such name · -ENODEV: none works, the sentence
  * says what each lacks. */
 int transport_choose(const char *name, const struct transport **out);
 /* The one of a running disk. -EINVAL. */

@@ -5,6 +5,7 @@
  * is lost too, the file answers EIO for good, and so does the block device: unmount and mount again. */
 #include "base/wait.h"
 #include "kmod-free/fuse.h"
+#include "kmod-free/kmodule.h"
 #include "kmod-free/loopdev.h"
 #include "kmod-free/registry.h"
 #include "kmod-free/transport.h"
@@ -21,9 +22,10 @@
 
 static int fuse_probe(void)
 {
-	if (access(FUSE_DEVICE, R_OK | W_OK) != 0)
-		return pl_fail(-errno, FUSE_DEVICE ": %s", strerror(errno));
-	return loopdev_probe();
+	int r = access(FUSE_DEVICE, F_OK) == 0 ? 0 : kmodule_load("fuse");
+	if (r == 0 && access(FUSE_DEVICE, R_OK | W_OK) != 0)
+		r = pl_fail(-errno, FUSE_DEVICE ": %s", strerror(errno));
+	return r < 0 ? r : loopdev_probe();
 }
 
 static int fuse_prepare(const struct pl_device *device, struct transport_plan *plan, struct pl_serve_options *serve)
@@ -46,12 +48,7 @@ static int fuse_attach(struct pl_device *device)
 {
 	char file[PATH_MAX];
 	int r = disk_file(device, file);
-	return r < 0 ? r : loopdev_attach(file, device->readonly, &device->backing, &device->dev);
-}
-
-static int fuse_add_partition(struct pl_device *device, uint64_t offset_bytes, uint64_t length_bytes)
-{
-	return loopdev_add_partition(device->backing, offset_bytes, length_bytes, &device->partition_dev);
+	return r < 0 ? r : loopdev_attach(file, device->readonly, &device->backing, &device->raw_dev);
 }
 
 /* The loop device lets go of the file a moment after it is detached. */
@@ -89,6 +86,5 @@ const struct transport transport_fuse = {
 	.probe = fuse_probe,
 	.prepare = fuse_prepare,
 	.attach = fuse_attach,
-	.add_partition = fuse_add_partition,
 	.detach = fuse_detach,
 };

@@ -104,5 +104,5 @@ run_check ploop mount a
 name=$(device_of a name)
 umount -l "/run/ploop/$name/fuse"
 run_check ploop umount a
-losetup -l | grep -q '/disk *1' && fail "a loop device is left"
+losetup -l | grep -q ' /disk  *1' && fail "a loop device is left"
 expect_nothing_left

@@ -1,0 +1,12 @@
+/* Transport "nbd", the server's part: our NBD server talks to this machine's kernel over a socket pair. */
+#ifndef PLOOP_NBDK_H
+#define PLOOP_NBDK_H
+
+#include "ploop-serve.h"
+
+/* Connect a device of the kernel to the export of @server of that name; the device is found by its @backend, which is
+ * nobody else's. Turns @loop until it is there. The connection ends when the kernel is told to (nbdk_disconnect()).
+ * -ECONNABORTED: the server refused the export · the errno of netlink. */
+int nbdk_start(struct pl_loop *loop, struct pl_server *server, const char *export_name, const char *backend);
+
+#endif

@@ -1,0 +1,40 @@
+/* The kernel's NBD client, told over netlink what to do. The kernel keeps the socket: whoever gave it may end.
+ *
+ * One connection and no time limit of the kernel's own, because of what kernels 6.1 to 6.18 do with a request that is
+ * not answered:
+ *
+ *	several connections       after the block layer's 30 s the connection counts as dead and the request goes to the
+ *	                          next one; when the last is used up it fails. A write that waits for space (D8) would
+ *	                          fail, or be done twice, the second time over what was written since.
+ *	one, timeout N            the connection counts as dead after N seconds; the same.
+ *	one, timeout 0            it waits for ever.
+ *
+ * A device carries the name we gave it (its backend), so that it is found when whoever made it died before it could
+ * note the number, and so that a number that somebody else has by now is left alone. */
+#ifndef PLOOP_NBDK_NETLINK_H
+#define PLOOP_NBDK_NETLINK_H
+
+#include <stdint.h>
+
+struct nbdk_device {
+	const char *backend;  /* its name */
+	int socket_fd;        /* a connection whose handshake is over; stays the caller's too */
+	uint64_t size_bytes;
+	uint32_t block_bytes; /* logical block size */
+	uint16_t flags;       /* transmission flags that the server sent */
+};
+
+/* Does the kernel have it? Loads the module. -ENOENT with modprobe's words. */
+int nbdk_probe(void);
+
+/* Connect a free device, which the kernel chooses: *@index. */
+int nbdk_connect(const struct nbdk_device *device, uint64_t *index);
+
+/* The connected device of that name. -ENOENT, without a sentence. */
+int nbdk_find(const char *backend, uint64_t *index);
+
+/* End the connection of the device of that name, as far as there is one: its server reads the good-bye, requests that
+ * have no answer fail. It stays connected, without a server, as long as it is open. */
+int nbdk_disconnect(const char *backend);
+
+#endif
