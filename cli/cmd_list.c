@@ -95,6 +95,11 @@ static int print_device(const struct list_args *a, const struct pl_device *d, st
 	return 0;
 }
 
+static void warn_lost(void *arg, const char *sentence)
+{
+	console_warn("%s", sentence);
+}
+
 static int run(void *p, int argc, char **argv)
 {
 	struct pl_device **devices;
@@ -109,6 +114,8 @@ static int run(void *p, int argc, char **argv)
 		r = print_device(p, devices[i], &out);
 	out_list_end(&out);
 	pl_device_list_free(devices, count);
+	if (r == 0)
+		r = pl_device_lost(warn_lost, NULL);
 	int ended = out_end(&out);
 	return cli_exit_code(r < 0 ? r : ended, CLI_AT_DEVICE);
 }

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define DEFAULT_TIMEOUT_S 60u
 #define MOST_TIMEOUT_S    86400u
@@ -94,6 +95,19 @@ static int umount_device(struct pl_device *d, bool force, uint64_t timeout_ms)
 	return 0;
 }
 
+static void warn_lost(void *arg, const char *sentence)
+{
+	console_warn("%s", sentence);
+}
+
+/* The disk that is meant may be one that the registry has lost; the sentence of what went wrong stays. */
+static void tell_lost(void)
+{
+	autofree char *why = strdup(pl_error());
+	pl_device_lost(warn_lost, NULL);
+	pl_fail(-ENOENT, "%s", why ? why : "");
+}
+
 static int run(void *p, int argc, char **argv)
 {
 	const struct umount_args *a = p;
@@ -106,6 +120,8 @@ static int run(void *p, int argc, char **argv)
 		return r;
 	struct pl_device *device;
 	r = pl_device_find(word, a->component, &device);
+	if (r == -ENOENT)
+		tell_lost();
 	if (r < 0)
 		return r != -ENOENT ? cli_exit_code(r, CLI_AT_DEVICE)
 				    : a->mount_point ? EXIT_PARAM : EXIT_DEV_NOT_MOUNTED;

@@ -198,6 +198,10 @@ PL_API int pl_device_upgrade(struct pl_device *device, uint64_t *gap_ns);
 PL_API int pl_device_list(struct pl_device ***out, size_t *count);
 PL_API void pl_device_list_free(struct pl_device **devices, size_t count);
 
+/* A sentence for each disk that runs but is in no list, since its entry in the run directory was wiped: how to end it.
+ */
+PL_API int pl_device_lost(void (*each)(void *arg, const char *sentence), void *arg);
+
 /* What it waits for, a sentence; "" when for nothing. Wakes no server. */
 PL_API void pl_device_waits(const struct pl_device *device, char *out, size_t out_bytes);
 /* That sentence, of a disk whose image @path has not grown for so long because of @err. */
