@@ -2,9 +2,9 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "ploop.h"
+#include "ploop/reserve.h"
 
 /* 2^28 clusters: 256 TiB in clusters of 1 MiB, 8 TiB in clusters of 32 KiB; 1.3 GiB of memory if all are used. */
 #define MAP_MAX_CLUSTERS (UINT32_C(1) << 28)
@@ -14,15 +14,6 @@ static size_t bitmap_bytes(uint32_t clusters)
 	return div_up(clusters, 64) * sizeof(uint64_t);
 }
 
-static void *reserve(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
-		return NULL;
-	madvise(p, bytes, MADV_DONTFORK);
-	return p;
-}
-
 int map_init(struct map *map, uint32_t clusters)
 {
 	if (clusters > MAP_MAX_CLUSTERS)
@@ -30,9 +21,9 @@ int map_init(struct map *map, uint32_t clusters)
 			       clusters, MAP_MAX_CLUSTERS);
 	*map = (struct map){
 		.clusters = clusters,
-		.file = reserve(clusters * sizeof(uint32_t)),
-		.level = reserve(clusters),
-		.below = reserve(bitmap_bytes(clusters)),
+		.file = space_reserve(clusters * sizeof(uint32_t)),
+		.level = space_reserve(clusters),
+		.below = space_reserve(bitmap_bytes(clusters)),
 	};
 	if (map->file && map->level && map->below)
 		return 0;
@@ -54,11 +45,8 @@ void map_clear_below(struct map *map)
 
 void map_fini(struct map *map)
 {
-	if (map->file)
-		munmap(map->file, map->clusters * sizeof(uint32_t));
-	if (map->level)
-		munmap(map->level, map->clusters);
-	if (map->below)
-		munmap(map->below, bitmap_bytes(map->clusters));
+	space_release(map->file, map->clusters * sizeof(uint32_t));
+	space_release(map->level, map->clusters);
+	space_release(map->below, bitmap_bytes(map->clusters));
 	memset(map, 0, sizeof(*map));
 }
