@@ -47,6 +47,7 @@ int finding_errno(enum lay_finding_id id)
 	case LAY_F_FIRST_BLOCK_FOREIGN:
 		return -EOPNOTSUPP;
 	case LAY_F_IN_USE:
+	case LAY_F_UNFINISHED:
 	case LAY_F_CONVERTING:
 		return -EBUSY;
 	default:

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/invariant.h"
 #include "layout/ext.h"
+#include "layout/journal.h"
 #include "ploop.h"
 
 #include <fcntl.h>
@@ -221,6 +222,43 @@ GENERATOR(CONVERTING)
 	damage_none(path, LAY_V2);
 	damage_poke(path, IN_USE, 0, LAY_IN_USE);
 	damage_poke(path, FLAGS, LAY_FLAG_EMPTY, LAY_FLAG_EMPTY | LAY_FLAG_CONVERT);
+}
+
+#define JOURNAL_CLUSTER 5u
+
+/* An image with a fence and an empty journal behind its data. */
+static void fence(const char *path, struct lay_journal j)
+{
+	uint8_t header[LAY_HEADER_BYTES], block[LAY_JOURNAL_BLOCK_BYTES];
+	struct lay_header h;
+	damage_none(path, LAY_V2);
+	autofd int fd = open_image(path);
+	invariant(ftruncate(fd, (JOURNAL_CLUSTER + 1) * DAMAGE_CLUSTER_BYTES) == 0);
+	read_at(fd, header, sizeof(header), 0);
+	invariant(lay_header_decode(header, &h) == LAY_OK);
+	j.cluster_sectors = h.cluster_sectors;
+	j.flags = h.flags;
+	h = lay_header_fenced(&h, (struct fclu){JOURNAL_CLUSTER});
+	lay_header_encode(&h, header);
+	write_at(fd, header, sizeof(header), 0);
+	invariant(lay_journal_head_encode(&j, block));
+	write_at(fd, block, sizeof(block), JOURNAL_CLUSTER * DAMAGE_CLUSTER_BYTES);
+}
+
+GENERATOR(UNFINISHED)
+{
+	fence(path, (struct lay_journal){.area_bytes = DAMAGE_CLUSTER_BYTES});
+}
+
+GENERATOR(JOURNAL_HEAD)
+{
+	fence(path, (struct lay_journal){.area_bytes = DAMAGE_CLUSTER_BYTES});
+	damage_poke(path, JOURNAL_CLUSTER * DAMAGE_CLUSTER_BYTES + 100, 0, 1);
+}
+
+GENERATOR(JOURNAL_PLACE)
+{
+	fence(path, (struct lay_journal){.area_bytes = 2 * DAMAGE_CLUSTER_BYTES});
 }
 
 GENERATOR(IN_USE)
