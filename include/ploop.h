@@ -191,6 +191,7 @@ struct pl_image_info { /* the header, decoded */
 	uint32_t flags;
 	uint64_t ext_sectors;
 	uint64_t file_bytes, allocated_bytes;
+	bool unfinished; /* has clusters that are partly written: the header is fenced, its true values are told here */
 };
 PL_API int pl_image_info(const struct pl_image_ref *ref, struct pl_image_info *out);
 
@@ -277,6 +278,7 @@ struct pl_disk;
 enum pl_open_flags {
 	PL_OPEN_READONLY = 1,
 	PL_OPEN_PEEK = 2, /* with READONLY: take no lock, somebody may be writing; for looking only */
+	PL_OPEN_NO_PARTIAL = 4, /* a first write over a lower image copies the whole cluster at once */
 };
 
 struct pl_open_options {
@@ -294,9 +296,13 @@ struct pl_open_options {
 PL_API int pl_disk_open(struct pl_loop *loop, const struct pl_chain_spec *chain, const struct pl_open_options *options,
 			struct pl_disk **out);
 
-/* Finish what is in flight, make all durable, give unused file space back, clear the marker (D7), unlock.
- * On failure the disk is gone all the same and stays marked in use. */
+/* Finish what is in flight, fill partial clusters, make all durable, give unused file space back, clear the marker
+ * (D7), unlock. On failure the disk is gone all the same and stays marked in use. */
 PL_API int pl_disk_close(struct pl_disk *disk);
+
+/* The same, but partial clusters stay so, durable: the image keeps stock tools out until it is opened and closed
+ * again. */
+PL_API int pl_disk_leave(struct pl_disk *disk);
 
 struct pl_disk_info {
 	uint64_t size_bytes;
@@ -307,6 +313,7 @@ struct pl_disk_info {
 	bool readonly;
 	bool survives; /* D2 holds: a holder keeps the state */
 	uint64_t allocated_clusters; /* of the top */
+	uint64_t partial_clusters;   /* of the top, among them: what the guest did not write is not there yet */
 };
 PL_API void pl_disk_get_info(const struct pl_disk *disk, struct pl_disk_info *out);
 
@@ -481,6 +488,9 @@ enum pl_merge_into { PL_INTO_CHILD, PL_INTO_PARENT };
  * over the parent, so nobody else may have it; a raw parent allows nothing else. In the background, at the pace that
  * the guest's requests leave. -ECANCELED: some is moved, nothing is lost, and merging again goes on. */
 PL_API void pl_disk_merge(struct pl_disk *disk, uint32_t child, enum pl_merge_into into, struct pl_change *change);
+/* Fill what is partial, so that the top is a plain image but for its marker when @change is done; new partial
+ * clusters wait for that. Requests go on. */
+PL_API void pl_disk_finish(struct pl_disk *disk, struct pl_change *change);
 /* Ask the running change to end early: its done() gets -ECANCELED, or what it had reached. */
 PL_API void pl_disk_change_cancel(struct pl_disk *disk);
 

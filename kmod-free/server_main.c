@@ -394,7 +394,7 @@ static int finish(struct service *s)
 	if (s->loop)
 		r = end_server(s);
 	if (s->disk) {
-		int closed = pl_disk_close(s->disk);
+		int closed = s->leaving ? pl_disk_leave(s->disk) : pl_disk_close(s->disk);
 		r = r < 0 ? r : closed;
 	}
 	if (s->loop) {

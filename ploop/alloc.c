@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/invariant.h"
 #include "ploop.h"
+#include "ploop/reserve.h"
 
 static size_t bitmap_bytes(uint32_t clusters)
 {
@@ -14,9 +14,8 @@ static size_t bitmap_bytes(uint32_t clusters)
 
 int alloc_init(struct alloc *a, uint32_t first, uint32_t max)
 {
-	void *used = mmap(NULL, bitmap_bytes(max), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (used == MAP_FAILED)
+	void *used = space_reserve(bitmap_bytes(max));
+	if (!used)
 		return pl_fail(-ENOMEM, "no memory for the allocation bitmap of %u clusters", max);
 	*a = (struct alloc){.first = first, .max = max, .used = used, .hint = first};
 	return 0;
@@ -24,8 +23,7 @@ int alloc_init(struct alloc *a, uint32_t first, uint32_t max)
 
 void alloc_fini(struct alloc *a)
 {
-	if (a->used)
-		munmap(a->used, bitmap_bytes(a->max));
+	space_release(a->used, bitmap_bytes(a->max));
 	memset(a, 0, sizeof(*a));
 }
 
@@ -63,6 +61,19 @@ int alloc_take(struct alloc *a, struct fclu *out, bool *reused)
 	invariant(!alloc_is_used(a, (struct fclu){f}));
 	*out = (struct fclu){f};
 	alloc_mark(a, *out);
+	return 0;
+}
+
+int alloc_take_run(struct alloc *a, uint32_t n, struct fclu *out)
+{
+	if (n > a->max - a->tail)
+		return -ENOSPC;
+	if (n > a->space - a->tail)
+		return -EAGAIN;
+	*out = (struct fclu){a->tail};
+	for (uint32_t i = 0; i < n; i++)
+		alloc_mark(a, (struct fclu){a->tail + i});
+	a->tail += n;
 	return 0;
 }
 

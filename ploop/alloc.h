@@ -32,6 +32,9 @@ void alloc_start(struct alloc *a, uint32_t file_clusters);
  * format cannot address more. */
 int alloc_take(struct alloc *a, struct fclu *out, bool *reused);
 
+/* Take @n that lie in a row and are fresh. Fails as alloc_take() does. */
+int alloc_take_run(struct alloc *a, uint32_t n, struct fclu *out);
+
 /* Give one back. Only after nothing on disk points to it durably (D3, D4) and no I/O on it is in flight. */
 void alloc_give(struct alloc *a, struct fclu f);
 

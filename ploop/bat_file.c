@@ -7,6 +7,7 @@
 #include "base/byteorder.h"
 #include "base/cleanup.h"
 #include "layout/bat.h"
+#include "layout/journal.h"
 #include "ploop/finding.h"
 
 #define CHUNK_BYTES (1u << 20)
@@ -27,6 +28,8 @@ static int read_header(struct store *store, struct lay_header *out)
 	if (r < 0)
 		return r;
 	enum lay_finding_id id = lay_header_decode(page, out);
+	if (id == LAY_OK && lay_is_fenced(out))
+		id = LAY_F_UNFINISHED;
 	if (id == LAY_OK)
 		id = lay_header_check(out, store->size_bytes, &fault.value, &fault.limit);
 	if (id == LAY_OK && (out->flags & LAY_FLAG_CONVERT)) {

@@ -33,30 +33,12 @@ static void aim(struct frag *f, enum pl_io_kind kind)
 	f->io.offset = file_offset(f->disk, f->at.file, from);
 }
 
-/* What is left of @f->io, of which a part is done. */
-static void go_on(struct frag *f, frag_step *then)
-{
-	uint64_t done = (uint64_t)f->io.res;
-	f->io.buf = (uint8_t *)f->io.buf + done;
-	f->io.offset += done;
-	f->io.length -= done;
-	frag_io(f, level_store(f->disk, f->at.level), then);
-}
-
-/* Is all read? What the file does not have is zeros; else @then runs with the rest. */
 static bool is_read(struct frag *f, frag_step *then)
 {
-	if (f->io.res < 0) {
-		frag_finish(f, f->io.res);
-		return false;
-	}
-	uint64_t got = (uint64_t)f->io.res;
-	if (got > 0 && got < f->io.length && f->io.offset + got < level_store(f->disk, f->at.level)->size_bytes) {
-		go_on(f, then);
-		return false;
-	}
-	memset((uint8_t *)f->io.buf + got, 0, f->io.length - got);
-	return true;
+	if (f->io.res >= 0)
+		return io_is_read(f, level_store(f->disk, f->at.level), then);
+	frag_finish(f, f->io.res);
+	return false;
 }
 
 static uint8_t *guest_bytes(const struct frag *f)
@@ -69,7 +51,7 @@ static void bounced_read_done(struct frag *f)
 	if (!is_read(f, bounced_read_done))
 		return;
 	memcpy(f->data, guest_bytes(f), f->length_bytes);
-	frag_finish(f, 0);
+	read_piece_done(f);
 }
 
 void bounced_read(struct frag *f)
@@ -89,7 +71,7 @@ static void bounced_write_done(struct frag *f)
 	}
 	f->w->writes++;
 	if ((uint64_t)f->io.res < f->io.length) {
-		go_on(f, bounced_write_done);
+		io_go_on(f, f->w->image->store, bounced_write_done);
 		return;
 	}
 	if (f->req->flags & PL_FUA)

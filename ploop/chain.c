@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "ploop/finding.h"
+#include "ploop/journal_replay.h"
 #include "ploop/lock.h"
 
 #define LOCK_WAIT_MS 2000u
@@ -25,6 +26,10 @@ int image_read_header(struct image *img)
 	if (r < 0)
 		return r;
 	enum lay_finding_id id = lay_header_decode(page, &img->header);
+	if (id == LAY_OK)
+		r = fence_read(store, &img->header, &img->fence);
+	if (r < 0)
+		return r;
 	if (id == LAY_OK)
 		id = lay_header_check(&img->header, store->size_bytes, &fault.value, &fault.limit);
 	if (id == LAY_OK && (img->header.flags & LAY_FLAG_CONVERT)) {

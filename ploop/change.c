@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "ploop/fill.h"
 #include "ploop/lock.h"
 #include "ploop/merge.h"
 
@@ -52,6 +53,7 @@ void pl_disk_change_cancel(struct pl_disk *d)
 {
 	if (d->merge)
 		merge_cancel(d->merge);
+	fill_all_cancel(d);
 }
 
 size_t pl_disk_members(const struct pl_disk *d, struct pl_member *out, size_t max)

@@ -86,6 +86,11 @@ static int load_header(struct check *c)
 		return check_stop(c, CHECK_READ, r);
 
 	enum lay_finding_id f = lay_header_decode(bytes, &c->h);
+	if (f == LAY_OK && lay_is_fenced(&c->h)) {
+		f = file_unfence(c->fd, c->file_bytes, c->ref->path, &c->h, &fault);
+		if (f == LAY_OK)
+			return stop_at(c, CHECK_IN_USE, LAY_F_UNFINISHED, &fault);
+	}
 	if (f == LAY_OK)
 		f = lay_header_check(&c->h, c->file_bytes, &fault.value, &fault.limit);
 	if (f != LAY_OK)

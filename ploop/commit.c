@@ -2,12 +2,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/byteorder.h"
 #include "ploop/disk.h"
 #include "ploop/merge.h"
 #include "ploop/quiesce.h"
+#include "ploop/reserve.h"
 #include "ploop/seal.h"
 
 #define SCHEDULE_NS (5 * NS_PER_S)
@@ -17,7 +17,8 @@
 
 static void commit_start(struct writer *w);
 static void await_round(struct writer *w, struct pl_req *req);
-static bool commit_may_start(const struct writer *w);
+static bool commit_may_start(struct writer *w);
+static void sync_data(struct writer *w);
 
 static struct writer *writer_of_io(struct pl_io *io)
 {
@@ -35,11 +36,10 @@ int commit_init(struct writer *w)
 {
 	struct commit *c = &w->commit;
 	c->timer.fire = timer_fired;
-	c->pages = calloc(PENDING_MAX_PAGES, sizeof(*c->pages));
-	c->writes = calloc(PENDING_MAX_PAGES, sizeof(*c->writes));
-	c->images = mmap(NULL, PENDING_MAX_PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (!c->pages || !c->writes || c->images == MAP_FAILED)
+	c->pages = calloc(COMMIT_MAX_PAGES, sizeof(*c->pages));
+	c->writes = calloc(COMMIT_MAX_PAGES + 1, sizeof(*c->writes));
+	c->images = space_reserve(COMMIT_MAX_PAGES * PAGE_BYTES);
+	if (!c->pages || !c->writes || !c->images)
 		return pl_fail(-ENOMEM, "no memory for commit rounds");
 	return 0;
 }
@@ -50,8 +50,7 @@ void commit_fini(struct writer *w)
 	pl_timer_stop(w->disk->loop, &c->timer);
 	free(c->pages);
 	free(c->writes);
-	if (c->images && c->images != MAP_FAILED)
-		munmap(c->images, PENDING_MAX_PAGES * PAGE_BYTES);
+	space_release(c->images, COMMIT_MAX_PAGES * PAGE_BYTES);
 }
 
 /* ---- end of a round */
@@ -74,6 +73,7 @@ static void settle(struct writer *w, int res)
 		c->writes_synced = c->writes_at_cut;
 		if (c->page_count)
 			pending_settle(w->pending);
+		journal_settle(w);
 		for (size_t i = 0; i < w->freed_round.count; i++)
 			alloc_give(&w->alloc, w->freed_round.at[i]);
 	} else {
@@ -195,11 +195,42 @@ static void pages_written(struct pl_io *io)
 	full_poll(w->disk);
 	if (c->res < 0)
 		round_done(w, c->res);
+	else if (c->state == COMMIT_JOURNAL_WRITE)
+		sync_data(w);
 	else
 		sync_bat(w);
 }
 
 /* One write per run of neighbouring pages. */
+static void write_out(struct writer *w, struct commit_write *at, void *data, uint64_t length, uint64_t offset)
+{
+	at->writer = w;
+	at->io = (struct pl_io){
+		.done = pages_written,
+		.kind = PL_IO_WRITE,
+		.buf_index = PL_IO_NO_BUFFER,
+		.buf = data,
+		.length = length,
+		.offset = offset,
+	};
+	w->commit.writes_left++;
+	store_submit(w->image->store, &at->io);
+}
+
+static void write_journal(struct writer *w, struct commit_write *at)
+{
+	struct journal_write j = journal_output(w);
+	write_out(w, at, j.data, j.length_bytes, j.offset_bytes);
+}
+
+static void write_new_journal(struct writer *w)
+{
+	struct commit *c = &w->commit;
+	c->state = COMMIT_JOURNAL_WRITE;
+	c->res = 0;
+	write_journal(w, c->writes);
+}
+
 static void write_bat(struct writer *w)
 {
 	struct commit *c = &w->commit;
@@ -211,31 +242,28 @@ static void write_bat(struct writer *w)
 		for (n = 1; i + n < c->page_count && c->pages[i + n] == c->pages[i] + n; n++)
 			if ((n + 1) * PAGE_BYTES > WRITE_MAX_BYTES)
 				break;
-		at->writer = w;
-		at->io = (struct pl_io){
-			.done = pages_written,
-			.kind = PL_IO_WRITE,
-			.buf_index = PL_IO_NO_BUFFER,
-			.buf = c->images + (size_t)i * PAGE_BYTES,
-			.length = n * PAGE_BYTES,
-			.offset = (uint64_t)c->pages[i] * PAGE_BYTES,
-		};
-		c->writes_left++;
-		store_submit(w->image->store, &at->io);
+		write_out(w, at, c->images + (size_t)i * PAGE_BYTES, n * PAGE_BYTES,
+			  (uint64_t)c->pages[i] * PAGE_BYTES);
 	}
+	if (w->journal.step == JOURNAL_APPEND)
+		write_journal(w, at);
 	c->writes_left--;
 }
 
 void commit_retry(struct writer *w)
 {
-	if (w->commit.parked && w->commit.writes_left == 0)
+	if (!w->commit.parked || w->commit.writes_left > 0)
+		return;
+	if (w->commit.state == COMMIT_JOURNAL_WRITE)
+		write_new_journal(w);
+	else
 		write_bat(w);
 }
 
 static void data_synced(struct pl_io *io)
 {
 	struct writer *w = writer_of_io(io);
-	if (io->res < 0 || w->commit.page_count == 0)
+	if (io->res < 0 || (w->commit.page_count == 0 && w->journal.step == JOURNAL_NONE))
 		round_done(w, io->res);
 	else
 		write_bat(w); /* D3: now, not before */
@@ -249,8 +277,10 @@ void commit_build_page(const struct writer *w, uint32_t page, uint8_t *out)
 	const struct map *map = &w->disk->map;
 	const struct lay_header *header = &w->image->header;
 	uint32_t first = page == 0 ? LAY_HEADER_SLOTS : 0;
-	if (page == 0)
-		lay_header_encode(header, out);
+	if (page == 0) {
+		struct lay_header written = journal_header(w);
+		lay_header_encode(&written, out);
+	}
 	for (uint32_t i = first; i < SLOTS_PER_PAGE; i++) {
 		struct gclu g = {page * SLOTS_PER_PAGE + i - LAY_HEADER_SLOTS};
 		uint32_t slot = 0;
@@ -270,6 +300,26 @@ static void swap_freed(struct writer *w)
 	w->freed = t;
 }
 
+static void add_header_page(struct commit *c)
+{
+	if (c->page_count > 0 && c->pages[0] == 0)
+		return;
+	memmove(c->pages + 1, c->pages, c->page_count * sizeof(*c->pages));
+	c->pages[0] = 0;
+	c->page_count++;
+}
+
+static void sync_data(struct writer *w)
+{
+	struct commit *c = &w->commit;
+	c->state = COMMIT_DATA_SYNC;
+	c->io = (struct pl_io){.done = data_synced, .kind = PL_IO_FDATASYNC};
+	if (unlikely(w->journal.error))
+		pl_loop_complete(w->disk->loop, &c->io, w->journal.error);
+	else
+		store_submit(w->image->store, &c->io);
+}
+
 static void commit_start(struct writer *w)
 {
 	struct commit *c = &w->commit;
@@ -280,31 +330,37 @@ static void commit_start(struct writer *w)
 	c->writes_at_cut = w->writes;
 	queue_move(&c->serving, &c->waiters);
 	c->page_count = w->pending ? pending_cut(w->pending, c->pages) : 0;
+	swap_freed(w);
+	journal_cut(w);
+	if (journal_changes_header(&w->journal))
+		add_header_page(c);
 	for (uint32_t i = 0; i < c->page_count; i++)
 		commit_build_page(w, c->pages[i], c->images + (size_t)i * PAGE_BYTES);
-	swap_freed(w);
 	if (unlikely(w->disk->merge != NULL))
 		merge_round_cut(w->disk->merge, w);
-	c->io = (struct pl_io){.done = data_synced, .kind = PL_IO_FDATASYNC};
-	store_submit(w->image->store, &c->io);
+	if (w->journal.step == JOURNAL_REBUILD && !w->journal.error)
+		write_new_journal(w);
+	else
+		sync_data(w);
 }
 
 bool commit_is_settled(const struct writer *w)
 {
 	const struct commit *c = &w->commit;
-	return c->state == COMMIT_IDLE && c->writes_synced == w->writes &&
-	       (!w->pending || (w->pending->live_count == 0 && w->freed.count == 0));
+	bool is_sealed = w->image->writer != w && !w->sealing; /* what it still does is no request's */
+	return is_sealed || (c->state == COMMIT_IDLE && c->writes_synced == w->writes &&
+	       (!w->pending || (w->pending->live_count == 0 && w->freed.count == 0)) && !journal_has_work(w));
 }
 
 /* While requests are held back, rounds wait too: they would make the hold longer. A new top's entries come after those
  * of the top before it. */
-static bool commit_may_start(const struct writer *w)
+static bool commit_may_start(struct writer *w)
 {
 	const struct pl_disk *d = w->disk;
 	if (unlikely(d->merge != NULL) && merge_delays_round(d->merge, w))
 		return false;
 	bool is_next = w == d->writer && d->leaving && d->leaving->sealing;
-	return !is_next && (!d->held || !queue_is_empty(&d->slot_waiters));
+	return !is_next && (!d->held || !queue_is_empty(&d->slot_waiters)) && journal_prepare(w);
 }
 
 static void await_round(struct writer *w, struct pl_req *req)
@@ -353,6 +409,7 @@ void commit_demand(struct writer *w)
 void commit_last(struct writer *w)
 {
 	invariant(w->commit.state == COMMIT_IDLE);
+	journal_prepare_last(w);
 	commit_start(w);
 }
 

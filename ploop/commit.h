@@ -1,10 +1,11 @@
 /* Commit rounds: what makes map changes and data durable (D1, D3). All who wait share one.
  *
- *   IDLE --commit_start--> DATA_SYNC --> BAT_WRITE --> BAT_SYNC --> IDLE
- *              |                |                         |
- *              cut: BAT pages   data of every entry in    entries durable: slots settle, clusters that
- *              are built now    those pages is durable    the round unmapped may be reused
+ *   IDLE --commit_start--> [JOURNAL_WRITE -->] DATA_SYNC --> BAT_WRITE --> BAT_SYNC --> IDLE
+ *              |                                  |                         |
+ *              cut: BAT pages and the journal's   data of every entry in    entries durable: slots settle, clusters
+ *              record are built now               those pages is durable    that the round unmapped may be reused
  *
+ * The journal of partial clusters is written beside the BAT pages, or, if it is a new one, before the sync (journal.h).
  * The pages are built at the cut, so an entry whose data is written during DATA_SYNC is never in them (D3). */
 #ifndef PLOOP_COMMIT_H
 #define PLOOP_COMMIT_H
@@ -13,7 +14,7 @@
 #include "ploop.h"
 #include "ploop/pending.h"
 
-enum commit_state { COMMIT_IDLE, COMMIT_DATA_SYNC, COMMIT_BAT_WRITE, COMMIT_BAT_SYNC };
+enum commit_state { COMMIT_IDLE, COMMIT_JOURNAL_WRITE, COMMIT_DATA_SYNC, COMMIT_BAT_WRITE, COMMIT_BAT_SYNC };
 
 struct writer;
 
@@ -21,6 +22,8 @@ struct commit_write {
 	struct pl_io io; /* first */
 	struct writer *writer;
 };
+
+#define COMMIT_MAX_PAGES (PENDING_MAX_PAGES + 1) /* that of the header may come on top */
 
 struct commit {
 	enum commit_state state;
@@ -34,9 +37,9 @@ struct commit {
 	uint64_t writes_at_cut, writes_synced;
 	int res;
 	uint32_t page_count;
-	uint32_t *pages;       /* PENDING_MAX_PAGES numbers */
+	uint32_t *pages;       /* COMMIT_MAX_PAGES numbers */
 	uint8_t *images;       /* and their contents */
-	struct commit_write *writes; /* one per run of pages */
+	struct commit_write *writes; /* one per run of pages, and the journal's */
 	uint32_t writes_left;
 };
 

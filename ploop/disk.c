@@ -18,6 +18,8 @@
 #include "ploop/chain.h"
 #include "ploop/disk_open.h"
 #include "ploop/disk_survive.h"
+#include "ploop/fill.h"
+#include "ploop/partial_io.h"
 #include "ploop/settle.h"
 
 static void park_timer_fired(struct pl_timer *timer)
@@ -41,6 +43,7 @@ static int drain(struct pl_disk *d)
 {
 	pl_disk_change_cancel(d);
 	door_open(d);
+	fill_stop(d);
 	disk_each_writer(d, writer_stop_watching);
 	while (is_busy(d)) {
 		int r = pl_loop_step(d->loop, true);
@@ -58,6 +61,7 @@ static void free_disk(struct pl_disk *d)
 	pl_timer_stop(d->loop, &d->park_timer);
 	writer_free(d->leaving);
 	writer_free(d->writer);
+	fill_free(d->fill);
 	map_fini(&d->map);
 	chain_close(d);
 	free(d->holder_program);
@@ -78,8 +82,14 @@ static struct pl_disk *new_disk(struct pl_loop *loop, const struct pl_open_optio
 	if (!d)
 		return NULL;
 	d->loop = loop;
+	d->fill = fill_new(d);
+	if (!d->fill) {
+		free(d);
+		return NULL;
+	}
 	d->readonly = options->flags & PL_OPEN_READONLY;
 	d->peek = options->flags & PL_OPEN_PEEK;
+	d->no_partial = options->flags & PL_OPEN_NO_PARTIAL;
 	d->park_timer.fire = park_timer_fired;
 	door_init(d);
 	d->frags = calloc(FRAG_COUNT, sizeof(*d->frags));
@@ -175,7 +185,9 @@ static int open_once(struct pl_loop *loop, const struct pl_chain_spec *chain, co
 static int settle_all(const struct pl_chain_spec *chain, const struct unsettled *unsettled)
 {
 	for (size_t i = 0; i < chain->count; i++) {
-		int r = unsettled->at[i] ? settle_below(&chain->images[i]) : 0;
+		struct pl_chain_spec prefix = *chain;
+		prefix.count = i + 1;
+		int r = unsettled->at[i] ? settle_below(&prefix) : 0;
 		if (r < 0)
 			return r;
 	}
@@ -243,6 +255,9 @@ static int close_top(struct pl_disk *d)
 	if (r < 0 || d->top->format == PL_FORMAT_RAW)
 		return r;
 	invariant(w->pending->live_count == 0);
+	r = journal_drop(w);
+	if (r < 0)
+		return r;
 	uint64_t end = file_offset(d, (struct fclu){alloc_end(&w->alloc)}, 0);
 	struct store *top = d->top->store;
 	uint64_t ext_sectors = 0;
@@ -255,6 +270,40 @@ static int close_top(struct pl_disk *d)
 	return r < 0 ? r : writer_mark(w, ext_sectors ? LAY_CLOSED_V21 : LAY_CLOSED_V20, ext_sectors);
 }
 
+static void filled(struct pl_disk *d, int res)
+{
+	d->fill_res = res;
+	d->filled = true;
+}
+
+/* D7: a closed disk is plain. */
+static int fill_and_wait(struct pl_disk *d)
+{
+	d->filled = false;
+	fill_all(d->writer, filled, NULL);
+	while (!d->filled) {
+		int r = pl_loop_step(d->loop, true);
+		if (r < 0)
+			return r;
+	}
+	fill_stop(d);
+	if (d->fill_res < 0)
+		return pl_fail(d->fill_res, "%s: partial clusters could not be filled, it stays as it is: %s",
+			       d->top->path, strerror(-d->fill_res));
+	return 0;
+}
+
+/* All is durable, or @r tells why not. */
+static int finish_close(struct pl_disk *d, int r)
+{
+	if (r == 0)
+		r = drain(d);
+	if (r == 0)
+		survive_detach(&d->writer->survive, true);
+	free_disk(d);
+	return r;
+}
+
 int pl_disk_close(struct pl_disk *d)
 {
 	int r = drain(d);
@@ -262,13 +311,20 @@ int pl_disk_close(struct pl_disk *d)
 		r = pl_fail(-EIO, "%s: a sync failed while it was open, it stays marked in use: run ploop check",
 			    d->top->path);
 	if (r == 0 && !d->readonly)
+		r = fill_and_wait(d);
+	if (r == 0 && !d->readonly)
 		r = close_top(d);
-	if (r == 0)
-		r = drain(d);
-	if (r == 0)
-		survive_detach(&d->writer->survive, true);
-	free_disk(d);
-	return r;
+	return finish_close(d, r);
+}
+
+int pl_disk_leave(struct pl_disk *d)
+{
+	int r = drain(d);
+	if (!writer_has_partials(d->writer))
+		return pl_disk_close(d);
+	if (r == 0 && !d->readonly)
+		r = pl_flush(d);
+	return finish_close(d, r);
 }
 
 /* ---- small things */

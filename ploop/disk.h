@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/units.h"
 #include "layout/header.h"
+#include "layout/journal.h"
 #include "ploop.h"
 #include "ploop/door.h"
 #include "ploop/full.h"
@@ -62,6 +63,8 @@ struct frag {
 	bool parked;          /* it found no space (D8), and has not since */
 	bool reused;          /* new_file may hold old bytes */
 	uint32_t copied_bytes; /* COW: how much of the cluster is done */
+	uint32_t left_bytes;   /* of a read: what follows the piece that is under way */
+	bool creates;          /* new_file becomes a partial cluster */
 	void *bounce;
 
 	/* the gate of @g, when this fragment holds it */
@@ -70,12 +73,19 @@ struct frag {
 	struct queue gate_waiters;
 };
 
+struct image_fence {
+	bool up;
+	struct fclu area; /* where the journal begins */
+	struct lay_journal journal;
+};
+
 struct image { /* a member of the chain */
 	struct store *store;      /* NULL: this level is free */
 	struct lay_header header; /* not of a raw image */
 	enum pl_format format;
 	uint8_t level;            /* in map terms; its place in d->images is one less */
 	struct writer *writer;    /* NULL: sealed, it is only read (D5) */
+	struct image_fence fence; /* as the header was when it was read */
 	char *path;               /* for messages */
 };
 #define LEVELS_MAX 254u /* MAP_HOLE and a spare */
@@ -88,6 +98,7 @@ struct pl_disk {
 	uint32_t cluster_shift;
 	uint32_t io_align, mem_align; /* the strictest of the stores */
 	bool readonly, peek, keep_space;
+	bool no_partial; /* first writes copy whole clusters */
 	char *holder_program; /* NULL: none is wanted */
 
 	/* the chain: changes only while no fragment is under way (quiesce.c) */
@@ -112,6 +123,10 @@ struct pl_disk {
 	struct pushed *pushed;        /* the top that is to come: switch.c */
 	struct pl_change *change;     /* the one under way; NULL: none */
 	struct merge *merge;          /* what it does, if it is one: merge.c */
+	struct fill *fill;            /* of partial clusters */
+	struct pl_req finish;         /* finish.c */
+	bool filled;                  /* closing: it is done, with @fill_res */
+	int fill_res;
 	bool no_waiting;              /* no space on the host is an error from now on */
 	bool fails_when_full;         /* of the guest's requests, it is anyway */
 	bool failed;                  /* a sync failed: nothing more is promised (until reopened and checked) */
@@ -213,6 +228,11 @@ void frag_finish(struct frag *f, int res);
 void frag_rest(struct frag *f);
 /* Start @f->io, whose kind, buf, length and offset are set, on @store; @then when it is done. */
 void frag_io(struct frag *f, struct store *store, frag_step *then);
+/* f->io, which has not failed, has done a part: @then runs with the rest. */
+void io_go_on(struct frag *f, struct store *store, frag_step *then);
+/* Has the read f->io, which has not failed, got all? What is behind the end of the file is zeros; else @then runs with
+ * the rest. */
+bool io_is_read(struct frag *f, struct store *store, frag_step *then);
 void frag_wait(struct frag *f, struct queue *queue, frag_step *then);
 /* Requests are held: @f, whose I/O has not begun, goes on from @then when they go on. */
 void frag_withdraw(struct frag *f, frag_step *then);
@@ -252,7 +272,7 @@ void req_release(struct pl_disk *d);
 /* Start one that has passed the door, or hold it. */
 void req_enter(struct pl_req *req);
 /* One of ours: it is neither held nor counted as a change of what the guest has. */
-enum own_op { OP_PULL = PL_WRITE_ZEROES + 1, OP_MOVE };
+enum own_op { OP_PULL = PL_WRITE_ZEROES + 1, OP_MOVE, OP_FILL };
 void req_submit_own(struct pl_disk *d, struct pl_req *req);
 static inline bool req_is_own(const struct pl_req *req)
 {
@@ -272,10 +292,13 @@ static inline bool disk_entry_is_pending(const struct pl_disk *d, struct gclu g)
 frag_step read_start, write_start, zero_start;
 /* Where they look into the map: nothing is decided before. */
 frag_step read_place, write_place, zero_place;
+frag_step fill_start; /* fill.c */
 frag_step pull_start; /* merge_pull.c */
 frag_step move_start; /* merge_drain.c */
 /* First write to a cluster that the top does not have: gate, space, data, publish. */
 void first_write_start(struct frag *f);
+/* Of a whole cluster, as a copy where the guest does not write all; @f holds the gate. */
+void first_write_whole(struct frag *f);
 /* Requests are held: those that only wait for a buffer to copy with are withdrawn. */
 void first_writes_withdraw(struct pl_disk *d);
 /* The same without a write: the cluster, which is @f->at, as it is into the image of @w. */
@@ -287,11 +310,18 @@ void move_give_up(struct frag *f, int res);
 /* Does direct I/O take this range and address as it is? */
 bool is_io_aligned(const struct frag *f);
 void bounced_read(struct frag *f);
+/* What was asked for is read: go on with what is left, or finish. */
+void read_piece_done(struct frag *f);
 void bounced_write(struct frag *f);
 
 /* ---- space.c */
 /* Take a file cluster of f->w for f->new_file. -EAGAIN: @then runs when the file has been extended. */
 int space_take(struct frag *f, frag_step *then);
+/* Take @n file clusters in a row, fresh ones. -EAGAIN: commit_resume() comes when the file has been extended;
+ * -ENOSPC: it cannot be. */
+int space_take_run(struct writer *w, uint32_t n, struct fclu *first);
+/* The same while nothing else extends the file; blocks, and never finds no space: the run may be a hole. */
+int space_take_run_now(struct writer *w, uint32_t n, struct fclu *first);
 void space_retry(struct writer *w);
 
 /* D8: try again what found no space. */

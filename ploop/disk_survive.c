@@ -2,6 +2,7 @@
 #include <poll.h>
 
 #include "ploop/disk_survive.h"
+#include "ploop/journal_replay.h"
 
 /* ---- the holder's life */
 
@@ -104,13 +105,12 @@ int attach_pending(struct writer *w, const char *program)
 		       store->path);
 		survive_forget(&w->survive);
 	}
-	if (w->survive.inherited) {
+	if (w->survive.inherited)
 		r = take_over(w);
-		if (r < 0)
-			return r;
-	}
-	if (d->readonly)
-		return 0;
+	if (r == 0)
+		r = partials_load(w);
+	if (r < 0 || d->readonly)
+		return r;
 	r = pending_new(w->survive.shm, d->map.clusters, &w->pending);
 	if (r == 0)
 		w->survive.owned = false;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "ploop/disk.h"
+#include "ploop/partial_io.h"
 #include "ploop/quiesce.h"
 
 static void cow_next_piece(struct frag *f);
@@ -58,10 +59,7 @@ static bool is_done(struct frag *f, frag_step *then)
 	uint64_t put = (uint64_t)f->io.res;
 	if (likely(!is_write || put == f->io.length))
 		return true;
-	f->io.buf = (uint8_t *)f->io.buf + put;
-	f->io.offset += put;
-	f->io.length -= put;
-	frag_io(f, f->w->image->store, then);
+	io_go_on(f, f->w->image->store, then);
 	return false;
 }
 
@@ -285,11 +283,18 @@ void first_write_copy(struct frag *f, struct writer *w)
 	take_slot(f);
 }
 
+void first_write_whole(struct frag *f)
+{
+	take_slot(f);
+}
+
 void first_write_start(struct frag *f)
 {
 	struct pl_disk *d = f->disk;
 	bool zeros = !f->data || is_zero(f->data, f->length_bytes);
 	f->w = d->writer;
+	if (unlikely(disk_has_partials(d)) && partial_write(f))
+		return;
 	if (f->at.level == MAP_HOLE && zeros && !(f->req->flags & PL_NO_HOLE)) {
 		if (f->req->flags & PL_FUA && disk_entry_is_pending(d, f->g))
 			req_state(f->req)->must_commit = true; /* that it is a hole may not be durable yet */
@@ -298,5 +303,8 @@ void first_write_start(struct frag *f)
 	}
 	invariant(!map_has_below(&d->map, f->g) || f->at.level != MAP_HOLE);
 	gate_open(f);
-	take_slot(f);
+	if (f->at.level != MAP_HOLE && !is_whole_cluster(f) && partial_is_wanted(d))
+		partial_create(f);
+	else
+		take_slot(f);
 }

@@ -3,6 +3,7 @@
  * A gate is the right to change where one guest cluster lives. Its holder is a fragment; others that would write the
  * cluster wait on it. Nobody waits while holding a gate for another gate, so there is no order to keep. */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "ploop/disk.h"
@@ -41,8 +42,10 @@ void frag_cut(struct frag *f)
 	f->offset_bytes = (uint32_t)(s->cursor_bytes & (d->cluster_bytes - 1));
 	f->length_bytes = (uint32_t)MIN(left, d->cluster_bytes - f->offset_bytes);
 	f->run = 1;
+	f->left_bytes = 0;
+	f->creates = false;
 	f->data = f->req->buf ? (uint8_t *)f->req->buf + (s->cursor_bytes - f->req->offset_bytes) : NULL;
-	if (unlikely(!is_io_aligned(f)))
+	if (unlikely(!is_io_aligned(f) || !is_aligned(f->offset_bytes | f->length_bytes, LAY_UNIT_BYTES)))
 		f->length_bytes = MIN(f->length_bytes, BOUNCE_BYTES / 2);
 	s->cursor_bytes += f->length_bytes;
 }
@@ -56,6 +59,7 @@ void req_advance(struct pl_req *req)
 		[PL_WRITE_ZEROES] = zero_start,
 		[OP_PULL] = pull_start,
 		[OP_MOVE] = move_start,
+		[OP_FILL] = fill_start,
 	};
 	struct req_state *s = req_state(req);
 	struct pl_disk *d = s->disk;
@@ -149,6 +153,26 @@ void frag_io(struct frag *f, struct store *store, frag_step *then)
 	f->io.done = frag_io_done;
 	f->active = true;
 	store_submit(store, &f->io);
+}
+
+void io_go_on(struct frag *f, struct store *store, frag_step *then)
+{
+	uint64_t done = (uint64_t)f->io.res;
+	f->io.buf = (uint8_t *)f->io.buf + done;
+	f->io.offset += done;
+	f->io.length -= done;
+	frag_io(f, store, then);
+}
+
+bool io_is_read(struct frag *f, struct store *store, frag_step *then)
+{
+	uint64_t got = (uint64_t)f->io.res;
+	if (got > 0 && got < f->io.length && f->io.offset + got < store->size_bytes) {
+		io_go_on(f, store, then);
+		return false;
+	}
+	memset((uint8_t *)f->io.buf + got, 0, f->io.length - got);
+	return true;
 }
 
 void frag_resume_parked(struct pl_disk *d)

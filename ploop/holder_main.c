@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ploop/pending.h"
@@ -21,15 +22,7 @@
 #define MEMORY_FD 4
 #define CONNS_MAX 8
 
-static const struct pending_shm *table;
-
-static bool has_changes(void)
-{
-	for (unsigned i = 0; i < PENDING_SLOTS; i++)
-		if (table->slots[i] != PENDING_EMPTY)
-			return true;
-	return false;
-}
+static struct pending_shm *table;
 
 static bool is_allowed(int fd)
 {
@@ -105,7 +98,7 @@ static bool serve(struct conns *c, nfds_t i)
 	close(c->at[i].fd);
 	c->at[i] = c->at[--c->count];
 	c->is_server[i] = c->is_server[c->count];
-	return !was_server || has_server(c) || has_changes();
+	return !was_server || has_server(c) || !pending_shm_is_empty(table);
 }
 
 static void hold(void)
@@ -136,7 +129,10 @@ int main(int argc, char **argv)
 {
 	if (argc != 2)
 		return 2;
-	table = mmap(NULL, sizeof(*table), PROT_READ, MAP_SHARED, MEMORY_FD, 0);
+	struct stat st;
+	if (fstat(MEMORY_FD, &st) < 0)
+		return 1;
+	table = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, MEMORY_FD, 0);
 	if (table == MAP_FAILED || table->magic != PENDING_MAGIC)
 		return 1;
 	detach();

@@ -1,6 +1,7 @@
 /* Whole reads and writes of an image file, with sentences. */
 #include "ploop/image_file.h"
 
+#include "base/checked.h"
 #include "base/units.h"
 #include "ploop.h"
 
@@ -56,4 +57,17 @@ int file_length(int fd, uint64_t *length_bytes, uint64_t *allocated_bytes, const
 	*length_bytes = (uint64_t)end;
 	*allocated_bytes = S_ISBLK(st.st_mode) ? (uint64_t)end : (uint64_t)st.st_blocks * SECTOR_BYTES;
 	return 0;
+}
+
+enum lay_finding_id file_unfence(int fd, uint64_t file_bytes, const char *path, struct lay_header *h,
+				 struct lay_fault *fault)
+{
+	uint8_t block[LAY_JOURNAL_BLOCK_BYTES];
+	struct lay_journal journal;
+	uint64_t at;
+	*fault = (struct lay_fault){.value = h->ext_sectors};
+	if (!checked_mul(h->ext_sectors, SECTOR_BYTES, &at) || !range_fits(at, sizeof(block), file_bytes) ||
+	    file_read(fd, block, sizeof(block), at, path))
+		return LAY_F_JOURNAL_HEAD;
+	return lay_journal_head_decode(block, file_bytes, h, &journal, fault);
 }

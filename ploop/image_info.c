@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-static int read_header(int fd, const char *path, uint64_t file_bytes, struct lay_header *out)
+static int read_header(int fd, const char *path, uint64_t file_bytes, struct lay_header *out, bool *unfinished)
 {
 	struct lay_fault fault = {0};
 	if (file_bytes < LAY_MIN_FILE_BYTES) {
@@ -22,6 +22,9 @@ static int read_header(int fd, const char *path, uint64_t file_bytes, struct lay
 	if (r)
 		return r;
 	enum lay_finding_id f = lay_header_decode(bytes, out);
+	*unfinished = f == LAY_OK && lay_is_fenced(out);
+	if (*unfinished)
+		f = file_unfence(fd, file_bytes, path, out, &fault);
 	if (f == LAY_OK)
 		f = lay_header_check(out, file_bytes, &fault.value, &fault.limit);
 	return f == LAY_OK ? 0 : finding_fail(f, &fault, path);
@@ -38,8 +41,9 @@ int pl_image_info(const struct pl_image_ref *ref, struct pl_image_info *out)
 		return r;
 
 	struct lay_header h = {.size_sectors = file_bytes / SECTOR_BYTES};
+	bool unfinished = false;
 	if (ref->format == PL_FORMAT_PLOOP)
-		r = read_header(fd, ref->path, file_bytes, &h);
+		r = read_header(fd, ref->path, file_bytes, &h, &unfinished);
 	if (r)
 		return r;
 	*out = (struct pl_image_info){
@@ -53,6 +57,7 @@ int pl_image_info(const struct pl_image_ref *ref, struct pl_image_info *out)
 		.in_use = h.in_use,
 		.flags = h.flags,
 		.ext_sectors = h.ext_sectors,
+		.unfinished = unfinished,
 		.file_bytes = file_bytes,
 		.allocated_bytes = allocated_bytes,
 	};

@@ -24,6 +24,7 @@
 #include "ploop/bat_file.h"
 #include "ploop/chain.h"
 #include "ploop/disk_survive.h"
+#include "ploop/fill.h"
 #include "ploop/merge_job.h"
 #include "ploop/seal.h"
 
@@ -344,6 +345,17 @@ static void begin_failed(struct merge *m, int res)
 		merge_end(m, res);
 }
 
+/* The top has whole clusters only, and gets no partial ones any more. */
+static void whole(struct pl_disk *d, int res)
+{
+	struct merge *m = d->merge;
+	m->source = m->child;
+	m->op = OP_MOVE;
+	m->moved_all = moved_all;
+	m->res = res;
+	merge_move_all(m);
+}
+
 static void begin_alone(struct quiesce *q, int res)
 {
 	struct merge *m = container_of(q, struct merge, quiesce);
@@ -357,10 +369,7 @@ static void begin_alone(struct quiesce *q, int res)
 	exchange_parent(m, m->writer->image);
 	quiesce_end(q);
 	m->disk->change->pause_ns = q->pause_ns;
-	m->source = m->child;
-	m->op = OP_MOVE;
-	m->moved_all = moved_all;
-	merge_move_all(m);
+	fill_all(m->disk->leaving, whole, NULL);
 }
 
 static int prepare_raw(struct merge *m, struct image *img)
@@ -376,7 +385,7 @@ static int prepare_ploop(struct merge *m, struct image *img)
 {
 	struct pl_disk *d = m->disk;
 	struct bat_file b;
-	int r = bat_file_load(&b, img->store, 1024);
+	int r = bat_file_load(&b, img->store, WRITER_SPARE_CLUSTERS);
 	if (r < 0)
 		return r;
 	if (b.clusters != d->map.clusters)

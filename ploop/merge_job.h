@@ -36,6 +36,7 @@ struct merge {
 	uint64_t guest_seen; /* its requests, when we looked last */
 	struct pl_timer pace;
 	struct pl_req flush;
+	bool flushed_twice;
 
 	/* draining: the writer that takes over, and what its BAT named below the top */
 	struct writer *writer;

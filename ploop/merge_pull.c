@@ -4,7 +4,9 @@
  *   crash after…          leaves                                        the next open
  *   some clusters         a longer top, the image below as it was       the same disk; merging again goes on
  *   the last round        a top that needs nothing of the one below     same */
+#include "ploop/fill.h"
 #include "ploop/merge_job.h"
+#include "ploop/partial_io.h"
 
 /* The guest may have written it meanwhile: then it is there. */
 static void pull_place(struct frag *f)
@@ -16,10 +18,15 @@ static void pull_place(struct frag *f)
 		return;
 	}
 	f->at = map_get(&d->map, f->g);
-	if (f->at.level == d->merge->source->level)
-		first_write_copy(f, d->writer);
-	else
+	if (f->at.level != d->merge->source->level)
 		frag_finish(f, 0);
+	else if (!partial_covers(d, f->g, f->at))
+		first_write_copy(f, d->writer);
+	else {
+		f->offset_bytes = 0;
+		f->length_bytes = d->cluster_bytes;
+		fill_cluster(f, d->writer);
+	}
 }
 
 void pull_start(struct frag *f)
@@ -28,7 +35,6 @@ void pull_start(struct frag *f)
 	f->length_bytes = 0;
 	pull_place(f);
 }
-
 static void alone(struct quiesce *q, int res)
 {
 	struct merge *m = container_of(q, struct merge, quiesce);
@@ -40,9 +46,22 @@ static void alone(struct quiesce *q, int res)
 	merge_end(m, res < 0 ? pl_fail(res, "requests in flight did not end in time; merge again") : 0);
 }
 
+static void durable(struct pl_req *req);
+
+static void flush(struct merge *m)
+{
+	m->flush = (struct pl_req){.done = durable, .op = PL_FLUSH};
+	req_submit_own(m->disk, &m->flush);
+}
+
 static void durable(struct pl_req *req)
 {
 	struct merge *m = container_of(req, struct merge, flush);
+	if (req->res == 0 && !m->flushed_twice) { /* then the journal, too, has no cluster that the image below fills */
+		m->flushed_twice = true;
+		flush(m);
+		return;
+	}
 	if (req->res < 0) {
 		merge_end(m, pl_fail(req->res, "%s: it could not be made durable", m->child->path));
 		return;
@@ -62,8 +81,7 @@ static void moved_all(struct merge *m)
 		return;
 	}
 	m->cancel = cancel_late;
-	m->flush = (struct pl_req){.done = durable, .op = PL_FLUSH};
-	req_submit_own(m->disk, &m->flush);
+	flush(m);
 }
 
 int merge_begin_pull(struct merge *m)

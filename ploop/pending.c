@@ -15,15 +15,18 @@
 
 enum slot_state { SLOT_FREE, SLOT_LIVE, SLOT_IN_ROUND };
 
-int pending_shm_new(int *out_fd, struct pending_shm **out)
+int pending_shm_new(uint32_t guest_clusters, uint32_t cluster_bytes, int *out_fd, struct pending_shm **out)
 {
+	uint64_t bytes = PENDING_PARTIAL_AT + partial_shm_bytes(guest_clusters, cluster_bytes);
 	autofd int fd = memfd_create("ploop-pending", MFD_CLOEXEC);
-	if (fd < 0 || ftruncate(fd, sizeof(struct pending_shm)) < 0)
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
 		return pl_fail(-errno, "cannot create shared memory for pending map changes: %s", strerror(errno));
-	struct pending_shm *shm = mmap(NULL, sizeof(*shm), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct pending_shm *shm = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (shm == MAP_FAILED)
 		return pl_fail(-errno, "cannot map shared memory for pending map changes: %s", strerror(errno));
 	memset(shm->slots, 0xff, sizeof(shm->slots));
+	shm->bytes = bytes;
+	partial_shm_init(pending_partials(shm), guest_clusters, cluster_bytes);
 	*out_fd = fd_steal(&fd);
 	*out = shm;
 	return 0;
@@ -91,6 +94,7 @@ int pending_new(struct pending_shm *shm, uint32_t guest_clusters, struct pending
 		return pl_fail(-ENOMEM, "no memory for pending map changes");
 	}
 	p->shm = shm;
+	p->shm_bytes = shm->bytes;
 	p->free_head = NONE;
 	p->dirty_pages = dirty;
 	p->pages_total = pages;
@@ -115,7 +119,7 @@ void pending_free(struct pending *p)
 {
 	if (!p)
 		return;
-	munmap(p->shm, sizeof(*p->shm));
+	munmap(p->shm, p->shm_bytes);
 	free(p->dirty_pages);
 	free(p);
 }
@@ -234,12 +238,4 @@ void pending_dump(const struct pending_shm *shm, void (*line)(void *arg, const c
 			 (unsigned long long)e->a, (unsigned long long)e->b);
 		line(arg, text);
 	}
-}
-
-bool pending_shm_is_empty(const struct pending_shm *shm)
-{
-	for (uint32_t s = 0; s < PENDING_SLOTS; s++)
-		if (shm->slots[s] != PENDING_EMPTY)
-			return false;
-	return true;
 }

@@ -13,6 +13,7 @@
 #define PLOOP_PENDING_H
 
 #include "base/units.h"
+#include "ploop/partial.h"
 
 #define PENDING_SLOTS 16384u
 #define PENDING_EMPTY UINT64_MAX
@@ -31,15 +32,23 @@ struct pending_shm {
 	uint32_t guest_clusters;
 	uint32_t cluster_sectors;
 	uint64_t dev, ino; /* of the top image */
+	uint64_t bytes;    /* of all this memory: the table of partial clusters lies behind, at PENDING_PARTIAL_AT */
 	uint32_t server_pid;
 	uint32_t event_next;
 	struct pending_event events[PENDING_EVENTS];
 	uint64_t slots[PENDING_SLOTS];
 };
-#define PENDING_MAGIC UINT64_C(0x31444e50504f4c50) /* "PLOPPND1" */
+#define PENDING_MAGIC UINT64_C(0x32444e50504f4c50) /* "PLOPPND2" */
+#define PENDING_PARTIAL_AT ((sizeof(struct pending_shm) + 4095) & ~(size_t)4095)
+
+static inline struct partial_shm *pending_partials(struct pending_shm *shm)
+{
+	return (struct partial_shm *)((char *)shm + PENDING_PARTIAL_AT);
+}
 
 struct pending {
 	struct pending_shm *shm;
+	uint64_t shm_bytes;
 	uint32_t free_head;
 	uint32_t free_count, reserved_count, live_count;
 	uint32_t page_count;                   /* dirty BAT pages, of slots not in a round */
@@ -56,8 +65,8 @@ struct pending {
 int pending_new(struct pending_shm *shm, uint32_t guest_clusters, struct pending **out);
 void pending_free(struct pending *p);
 
-/* Anonymous shared memory for the table, empty. -errno */
-int pending_shm_new(int *fd, struct pending_shm **out);
+/* Anonymous shared memory for the tables of such a disk, empty. -errno */
+int pending_shm_new(uint32_t guest_clusters, uint32_t cluster_bytes, int *fd, struct pending_shm **out);
 
 /* Promise that a pending_set() will find a slot. -EAGAIN: a round must free some first. */
 int pending_reserve(struct pending *p);
@@ -85,8 +94,14 @@ static inline bool pending_is_tight(const struct pending *p)
 void pending_event(struct pending_shm *shm, const char *what, uint64_t a, uint64_t b);
 /* The events, oldest first, a line each: seconds, name, two numbers (legend: README.md). */
 void pending_dump(const struct pending_shm *shm, void (*line)(void *arg, const char *text), void *arg);
-/* Has the table no change at all? */
-bool pending_shm_is_empty(const struct pending_shm *shm);
+/* Is there nothing that the image may lack, in either table? */
+static inline bool pending_shm_is_empty(struct pending_shm *shm)
+{
+	for (uint32_t i = 0; i < PENDING_SLOTS; i++)
+		if (shm->slots[i] != PENDING_EMPTY)
+			return false;
+	return partial_shm_is_empty(pending_partials(shm));
+}
 
 /* The page of the BAT, counted in 4096 bytes from the start of the file, that holds the slot of @g. */
 static inline uint32_t bat_page_of(struct gclu g)

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ploop/disk.h"
+#include "ploop/partial_io.h"
 
 void pl_disk_get_info(const struct pl_disk *d, struct pl_disk_info *out)
 {
@@ -15,15 +15,23 @@ void pl_disk_get_info(const struct pl_disk *d, struct pl_disk_info *out)
 		.readonly = d->readonly,
 		.survives = d->writer->survive.life_fd >= 0,
 		.allocated_clusters = d->writer->alloc.used_count,
+		.partial_clusters = writer_has_partials(d->writer) ? d->writer->partials->count : 0,
 	};
 }
 
-static struct pl_extent extent_at(const struct pl_disk *d, struct gclu g)
+/* At @offset, up to @length bytes, which are inside a cluster. */
+static struct pl_extent extent_at(const struct pl_disk *d, uint64_t offset, uint32_t length)
 {
-	uint8_t level = d->map.level[g.n];
-	if (level == MAP_HOLE)
-		return (struct pl_extent){.flags = PL_EXTENT_HOLE | PL_EXTENT_ZERO};
-	return (struct pl_extent){.depth = d->depth - d->rank[level]};
+	struct gclu g = {(uint32_t)(offset >> d->cluster_shift)};
+	struct map_entry e = map_get(&d->map, g);
+	if (unlikely(disk_has_partials(d)))
+		e = partial_look(d, g, e, (uint32_t)(offset & (d->cluster_bytes - 1)), &length);
+	struct pl_extent out = {.length_bytes = length};
+	if (e.level == MAP_HOLE)
+		out.flags = PL_EXTENT_HOLE | PL_EXTENT_ZERO;
+	else
+		out.depth = d->depth - d->rank[e.level];
+	return out;
 }
 
 size_t pl_map(const struct pl_disk *d, uint64_t offset, uint64_t length, struct pl_extent *out, size_t max)
@@ -32,16 +40,14 @@ size_t pl_map(const struct pl_disk *d, uint64_t offset, uint64_t length, struct 
 	for (uint64_t end = offset + length; offset < end;) {
 		struct gclu g = {(uint32_t)(offset >> d->cluster_shift)};
 		uint64_t next = MIN(((uint64_t)g.n + 1) << d->cluster_shift, end);
-		struct pl_extent e = extent_at(d, g);
-		if (n > 0 && out[n - 1].flags == e.flags && out[n - 1].depth == e.depth) {
-			out[n - 1].length_bytes += next - offset;
-		} else {
-			if (n == max)
-				break;
-			e.length_bytes = next - offset;
+		struct pl_extent e = extent_at(d, offset, (uint32_t)(next - offset));
+		if (n > 0 && out[n - 1].flags == e.flags && out[n - 1].depth == e.depth)
+			out[n - 1].length_bytes += e.length_bytes;
+		else if (n == max)
+			break;
+		else
 			out[n++] = e;
-		}
-		offset = next;
+		offset += e.length_bytes;
 	}
 	return n;
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "ploop/disk.h"
+#include "ploop/partial_io.h"
 
 static bool must_wait(const struct pl_disk *d, struct gclu g)
 {
@@ -15,6 +16,8 @@ static bool continues(const struct frag *f, struct gclu g)
 	const struct pl_disk *d = f->disk;
 	struct map_entry e = map_get(&d->map, g);
 	if (e.level != f->at.level || (e.level != MAP_HOLE && e.file.n != f->at.file.n + f->run))
+		return false;
+	if (unlikely(disk_has_partials(d)) && partial_covers(d, g, e))
 		return false;
 	return d->gate_count == 0 || !must_wait(d, g);
 }
@@ -43,7 +46,7 @@ static void read_done(struct frag *f)
 	}
 	uint64_t got = (uint64_t)f->io.res;
 	if (likely(got == f->io.length)) {
-		frag_finish(f, 0);
+		read_piece_done(f);
 		return;
 	}
 	/* Short: behind the end of the file (a raw base that ends early) are zeros, else the rest follows. */
@@ -53,10 +56,26 @@ static void read_done(struct frag *f)
 	f->io.length -= got;
 	if (got == 0 || f->io.offset >= store->size_bytes) {
 		memset(f->io.buf, 0, f->io.length);
-		frag_finish(f, 0);
+		read_piece_done(f);
 		return;
 	}
 	frag_io(f, store, read_done);
+}
+
+void read_piece_done(struct frag *f)
+{
+	if (likely(f->left_bytes == 0)) {
+		frag_finish(f, 0);
+		return;
+	}
+	f->data += f->length_bytes;
+	f->offset_bytes += f->length_bytes;
+	f->length_bytes = f->left_bytes;
+	f->left_bytes = 0;
+	if (f->bounce)
+		bounce_put(f);
+	frag_rest(f);
+	read_place(f);
 }
 
 void read_place(struct frag *f)
@@ -67,9 +86,14 @@ void read_place(struct frag *f)
 		return;
 	}
 	f->at = map_get(&d->map, f->g);
+	if (unlikely(disk_has_partials(d))) {
+		uint32_t all = f->length_bytes;
+		f->length_bytes = partial_piece(f);
+		f->left_bytes += all - f->length_bytes;
+	}
 	if (f->at.level == MAP_HOLE) {
 		memset(f->data, 0, f->length_bytes);
-		frag_finish(f, 0);
+		read_piece_done(f);
 		return;
 	}
 	struct store *store = level_store(d, f->at.level);
@@ -86,10 +110,27 @@ void read_place(struct frag *f)
 	frag_io(f, store, read_done);
 }
 
+/* Of a partial cluster only the first piece: the request goes on behind it, so that pieces are read side by side. */
+static bool cut_to_piece(struct frag *f)
+{
+	const struct pl_disk *d = f->disk;
+	f->at = map_get(&d->map, f->g);
+	if (!partial_covers(d, f->g, f->at))
+		return false;
+	uint32_t piece = partial_piece(f);
+	req_state(f->req)->cursor_bytes -= f->length_bytes - piece;
+	f->length_bytes = piece;
+	return true;
+}
+
 void read_start(struct frag *f)
 {
 	const struct pl_disk *d = f->disk;
 	const struct req_state *s = req_state(f->req);
+	if (unlikely(disk_has_partials(d)) && cut_to_piece(f)) {
+		read_place(f);
+		return;
+	}
 	if (unlikely(s->cursor_bytes < s->end_bytes) && !(d->gate_count && must_wait(d, f->g))) {
 		f->at = map_get(&d->map, f->g);
 		if (f->at.level == MAP_HOLE || is_io_aligned(f))

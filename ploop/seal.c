@@ -3,8 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/byteorder.h"
 #include "base/cleanup.h"
 #include "ploop/chain.h"
+#include "ploop/change.h"
+#include "ploop/fill.h"
 #include "ploop/lock.h"
 
 struct seal {
@@ -13,6 +16,9 @@ struct seal {
 	void (*done)(struct pl_disk *d, int res);
 	void (*then)(struct seal *s); /* after @io */
 	int res;
+	uint8_t *page;          /* of the BAT; NULL: nothing is partial */
+	uint32_t *parts;        /* slots of partial clusters, in the order of the BAT */
+	uint32_t part_count, part;
 	uint8_t *header_page;             /* as it shall be at the end; NULL: a raw image */
 	struct lay_header header;         /* in it */
 	struct extension_bytes extension; /* data NULL: it has none */
@@ -23,13 +29,17 @@ static void seal_free(struct seal *s)
 	if (!s)
 		return;
 	free(s->header_page);
+	free(s->page);
+	free(s->parts);
 	free(s->extension.data);
 	free(s);
 }
 DEFINE_AUTO(struct seal *, seal, seal_free, NULL)
 #define autoseal __attribute__((cleanup(seal_autop)))
 
+static void settle_parts(const struct seal *s);
 static void end(struct seal *s, int res);
+static void close_file(struct seal *s);
 
 /* Until the operation that watches the holder has been cancelled. */
 static void end_later(struct pl_io *io)
@@ -53,6 +63,8 @@ static void end(struct seal *s, int res)
 		d->failed = true;
 	else if (s->header_page)
 		w->image->header = s->header;
+	if (res == 0)
+		settle_parts(s);
 	if (res == 0)
 		survive_detach(&w->survive, true);
 	if (res == 0 && w->image->store->fd >= 0)
@@ -144,13 +156,146 @@ static void cut_file(const struct seal *s)
 		pl_log(PL_LOG_WARN, "seal", "%s; it keeps unused space", pl_error());
 }
 
-void seal_round_done(struct writer *w, int res)
+/* ---- partial clusters: filled, then their BAT entries are put into the pages of the file, then the fence goes. Until
+ * all that is durable the journal has them, and they stay in the table. */
+
+static struct gclu part_guest(const struct seal *s, uint32_t i)
 {
-	struct seal *s = w->disk->seal;
-	if (res < 0 || !s->header_page) {
+	return s->w->partials->slots[s->parts[i]].g;
+}
+
+static void next_page(struct seal *s);
+
+static void area_given(struct seal *s)
+{
+	struct writer *w = s->w;
+	struct journal_area *area = &w->journal.area;
+	for (uint32_t i = 0; i < area->clusters; i++)
+		alloc_give(&w->alloc, (struct fclu){area->first.n + i});
+	area->clusters = 0;
+	close_file(s);
+}
+
+static void sync_plain_header(struct seal *s)
+{
+	sync_out(s, area_given);
+}
+
+/* Marked in use, but plain: only then the journal may be cut off. */
+static void write_plain_header(struct seal *s)
+{
+	s->w->journal.fenced = false;
+	struct lay_header h = writer_header(s->w, LAY_IN_USE, 0);
+	lay_header_encode(&h, s->header_page);
+	write_out(s, s->header_page, HEADER_PAGE_BYTES, 0, sync_plain_header);
+}
+
+static void sync_pages(struct seal *s)
+{
+	sync_out(s, write_plain_header);
+}
+
+static void put_entries(struct seal *s, uint8_t *page)
+{
+	const struct writer *w = s->w;
+	uint32_t number = bat_page_of(part_guest(s, s->part));
+	for (; s->part < s->part_count && bat_page_of(part_guest(s, s->part)) == number; s->part++) {
+		const struct partial_slot *p = &w->partials->slots[s->parts[s->part]];
+		uint64_t at = lay_slot_offset_bytes(p->g.n) % HEADER_PAGE_BYTES;
+		store_le32(page + at, lay_slot_from_cluster(&w->image->header, p->f));
+	}
+}
+
+static void page_read(struct seal *s)
+{
+	uint64_t at = (uint64_t)bat_page_of(part_guest(s, s->part)) * HEADER_PAGE_BYTES;
+	put_entries(s, s->page);
+	write_out(s, s->page, HEADER_PAGE_BYTES, at, next_page);
+}
+
+/* Page 0 is here as it shall be, but for the header: that is still a fence in the file. */
+static void put_first_page(struct seal *s)
+{
+	struct lay_header fenced = journal_header(s->w);
+	put_entries(s, s->header_page);
+	memcpy(s->page, s->header_page, HEADER_PAGE_BYTES);
+	lay_header_encode(&fenced, s->page);
+	write_out(s, s->page, HEADER_PAGE_BYTES, 0, next_page);
+}
+
+static void next_page(struct seal *s)
+{
+	if (s->part == s->part_count) {
+		sync_pages(s);
+		return;
+	}
+	uint32_t number = bat_page_of(part_guest(s, s->part));
+	if (number == 0) {
+		put_first_page(s);
+		return;
+	}
+	s->io = (struct pl_io){.done = io_done, .kind = PL_IO_READ, .buf_index = PL_IO_NO_BUFFER, .buf = s->page,
+			       .length = HEADER_PAGE_BYTES, .offset = (uint64_t)number * HEADER_PAGE_BYTES};
+	start(s, page_read);
+}
+
+static void progress(struct pl_disk *d, uint32_t done, uint32_t total)
+{
+	change_progress(d, (uint64_t)done << d->cluster_shift, (uint64_t)total << d->cluster_shift);
+}
+
+static int by_guest(const void *a, const void *b, void *arg)
+{
+	const struct partial_slot *slots = arg;
+	uint32_t x = slots[*(const uint32_t *)a].g.n, y = slots[*(const uint32_t *)b].g.n;
+	return x < y ? -1 : x > y;
+}
+
+static void filled(struct pl_disk *d, int res)
+{
+	struct seal *s = d->seal;
+	struct partials *p = s->w->partials;
+	if (res < 0) {
 		end(s, res);
 		return;
 	}
+	for (uint32_t slot = 0; slot < p->shm->end; slot++)
+		if (p->slots[slot].state == PARTIAL_LIVE)
+			s->parts[s->part_count++] = slot;
+	qsort_r(s->parts, s->part_count, sizeof(*s->parts), by_guest, p->slots);
+	sync_out(s, next_page); /* D3 */
+}
+
+/* They are in the file now: where nothing above has the cluster, the map says so. */
+static void settle_parts(const struct seal *s)
+{
+	const struct writer *w = s->w;
+	struct pl_disk *d = w->disk;
+	for (uint32_t i = 0; i < s->part_count; i++) {
+		const struct partial_slot *p = &w->partials->slots[s->parts[i]];
+		struct map_entry e = map_get(&d->map, p->g);
+		map_set_below(&d->map, p->g);
+		if (e.level == MAP_HOLE || d->rank[e.level] < d->rank[w->image->level])
+			map_set(&d->map, p->g, w->image->level, p->f);
+	}
+}
+
+void seal_round_done(struct writer *w, int res)
+{
+	struct seal *s = w->disk->seal;
+	if (res < 0 || !s->header_page)
+		end(s, res);
+	else if (w->journal.fenced)
+		fill_all(w, filled, progress);
+	else
+		close_file(s);
+}
+
+/* ---- the end */
+
+static void close_file(struct seal *s)
+{
+	struct writer *w = s->w;
 	cut_file(s);
 	if (w->extension && extension_build(w, &s->extension) < 0)
 		pl_log(PL_LOG_WARN, "seal", "%s; change tracking ends in it", pl_error());
@@ -165,6 +310,18 @@ void seal_round_done(struct writer *w, int res)
 
 /* ---- begin */
 
+/* What is below each partial cluster now: the next top will hide it in the map. */
+static bool prepare_parts(struct seal *s, struct writer *w)
+{
+	struct partials *p = w->partials;
+	s->page = aligned_alloc(HEADER_PAGE_BYTES, HEADER_PAGE_BYTES);
+	s->parts = calloc(p->count + 1, sizeof(*s->parts));
+	for (uint32_t slot = 0; slot < p->shm->end; slot++)
+		if (p->slots[slot].state == PARTIAL_LIVE)
+			p->slots[slot].below = map_get(&w->disk->map, p->slots[slot].g);
+	return s->page && s->parts;
+}
+
 int seal_begin(struct writer *w, void (*done)(struct pl_disk *d, int res))
 {
 	if (w->disk->failed)
@@ -173,7 +330,10 @@ int seal_begin(struct writer *w, void (*done)(struct pl_disk *d, int res))
 	bool raw = w->image->format == PL_FORMAT_RAW;
 	if (s && !raw)
 		s->header_page = aligned_alloc(HEADER_PAGE_BYTES, HEADER_PAGE_BYTES);
-	if (!s || (!raw && !s->header_page))
+	bool ok = s && (raw || s->header_page);
+	if (ok && !raw && w->journal.fenced)
+		ok = prepare_parts(s, w);
+	if (!ok)
 		return pl_fail(-ENOMEM, "%s: no memory to seal it", w->image->path);
 	s->w = w;
 	s->done = done;

@@ -57,6 +57,7 @@ static void no_space(struct writer *w, int res)
 	s->parked = true;
 	disk_wake(d, &s->waiters); /* the guest's wait on, ours give up */
 	full_began(d, w->image->path, res);
+	commit_resume(w);
 }
 
 static void extended(struct pl_io *io)
@@ -82,12 +83,43 @@ static void extended(struct pl_io *io)
 		store->size_bytes = MAX(store->size_bytes, end);
 	}
 	disk_wake(w->disk, &s->waiters);
+	commit_resume(w); /* a round may wait for the journal's clusters */
 }
 
 void space_retry(struct writer *w)
 {
 	if (w->space.parked && !w->space.asking)
 		ask(w, 1);
+}
+
+int space_take_run(struct writer *w, uint32_t n, struct fclu *first)
+{
+	int r = alloc_take_run(&w->alloc, n, first);
+	if (r == -EAGAIN && w->space.error) {
+		r = w->space.error;
+		w->space.error = 0; /* told to one; the next tries again */
+	}
+	if (r == -EAGAIN && w->space.parked)
+		return -ENOSPC;
+	if (r == -EAGAIN && !w->space.busy)
+		ask(w, MAX(run_clusters(w), n));
+	return r;
+}
+
+int space_take_run_now(struct writer *w, uint32_t n, struct fclu *first)
+{
+	struct alloc *a = &w->alloc;
+	struct store *store = w->image->store;
+	uint64_t end = file_offset(w->disk, (struct fclu){a->tail + n}, 0);
+	invariant(!w->space.busy);
+	if (a->tail + n > a->space && end > store->size_bytes) {
+		int r = store->ops->set_size(store, end);
+		if (r < 0)
+			return r;
+		store->size_bytes = end;
+	}
+	a->space = MAX(a->space, a->tail + n);
+	return alloc_take_run(a, n, first);
 }
 
 int space_take(struct frag *f, frag_step *then)

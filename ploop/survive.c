@@ -77,20 +77,25 @@ static int receive_fd(int fd)
 	return received;
 }
 
-static struct pending_shm *map_table(int fd, bool writable)
+/* *@bytes: what is mapped, the length of which is what the table says. */
+static struct pending_shm *map_table(int fd, bool writable, uint64_t *bytes)
 {
 	struct stat st;
-	if (fstat(fd, &st) < 0 || st.st_size < (off_t)sizeof(struct pending_shm))
+	if (fstat(fd, &st) < 0 || st.st_size < (off_t)(PENDING_PARTIAL_AT + sizeof(struct partial_shm)))
 		return NULL;
-	void *p = mmap(NULL, sizeof(struct pending_shm), PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+	*bytes = (uint64_t)st.st_size;
+	void *p = mmap(NULL, *bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static bool is_for(const struct pending_shm *shm, const struct store *store, uint32_t guest_clusters,
+static bool is_for(struct pending_shm *shm, uint64_t bytes, const struct store *store, uint32_t guest_clusters,
 		   uint32_t cluster_sectors)
 {
+	uint32_t cluster_bytes = cluster_sectors * SECTOR_BYTES;
 	return shm->magic == PENDING_MAGIC && shm->dev == store->dev && shm->ino == store->ino &&
-	       shm->guest_clusters == guest_clusters && shm->cluster_sectors == cluster_sectors;
+	       shm->guest_clusters == guest_clusters && shm->cluster_sectors == cluster_sectors &&
+	       shm->bytes == bytes && bytes >= PENDING_PARTIAL_AT + partial_shm_bytes(guest_clusters, cluster_bytes) &&
+	       partial_shm_fits(pending_partials(shm), guest_clusters, cluster_bytes);
 }
 
 /* The table of whoever holds it for @store. 1: got it; 0: nobody does; -errno: one is there and cannot be used. */
@@ -108,11 +113,12 @@ static int ask_holder(const struct sockaddr_un *address, struct store *store, ch
 	autofd int memory = receive_fd(conn);
 	if (memory < 0)
 		return 0; /* it went while we asked: its table was empty */
-	struct pending_shm *shm = map_table(memory, request == HOLD_TAKE);
+	uint64_t bytes;
+	struct pending_shm *shm = map_table(memory, request == HOLD_TAKE, &bytes);
 	if (!shm)
 		return pl_fail(-EUCLEAN, "%s: %s holds no table of map changes", store->path, address->sun_path);
-	if (!is_for(shm, store, guest_clusters, cluster_sectors)) {
-		munmap(shm, sizeof(*shm));
+	if (!is_for(shm, bytes, store, guest_clusters, cluster_sectors)) {
+		munmap(shm, bytes);
 		return pl_fail(-EUCLEAN, "%s: %s holds the map changes of another disk", store->path,
 			       address->sun_path);
 	}
@@ -172,7 +178,7 @@ static int spawn_holder(const char *program, const struct sockaddr_un *address, 
 static int new_table(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, struct survive *out)
 {
 	*out = (struct survive){.life_fd = -1, .memory_fd = -1, .owned = true};
-	int r = pending_shm_new(&out->memory_fd, &out->shm);
+	int r = pending_shm_new(guest_clusters, cluster_sectors * SECTOR_BYTES, &out->memory_fd, &out->shm);
 	if (r < 0)
 		return r;
 	struct pending_shm *shm = out->shm;
@@ -261,11 +267,12 @@ uint32_t survive_server_pid(struct store *store)
 		return 0;
 	autofd int conn = dial(&address);
 	autofd int memory = conn >= 0 && send(conn, &request, 1, MSG_NOSIGNAL) == 1 ? receive_fd(conn) : -1;
-	struct pending_shm *shm = memory >= 0 ? map_table(memory, false) : NULL;
+	uint64_t bytes;
+	struct pending_shm *shm = memory >= 0 ? map_table(memory, false, &bytes) : NULL;
 	if (!shm)
 		return 0;
 	uint32_t pid = shm->magic == PENDING_MAGIC ? shm->server_pid : 0;
-	munmap(shm, sizeof(*shm));
+	munmap(shm, bytes);
 	return pid != 0 && kill((pid_t)pid, 0) == 0 ? pid : 0;
 }
 
@@ -281,8 +288,10 @@ void survive_forget_image(dev_t dev, ino_t ino)
 
 void survive_forget(struct survive *s)
 {
-	if (s->memory_writable)
+	if (s->memory_writable) {
 		memset(s->shm->slots, 0xff, sizeof(s->shm->slots));
+		partial_shm_clear(pending_partials(s->shm));
+	}
 	s->inherited = false;
 }
 
@@ -306,6 +315,6 @@ void survive_detach(struct survive *s, bool clean)
 		close(s->memory_fd);
 	free(s->program);
 	if (s->owned && s->shm)
-		munmap(s->shm, sizeof(*s->shm));
+		munmap(s->shm, s->shm->bytes);
 	*s = (struct survive){.life_fd = -1, .memory_fd = -1};
 }

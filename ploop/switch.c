@@ -14,7 +14,6 @@
 #include "ploop/seal.h"
 
 #define SWITCH_WAIT_MS 5000u
-#define SPARE_CLUSTERS 1024u /* that the file may have besides the disk's */
 
 struct pushed {
 	struct writer *w;
@@ -45,7 +44,7 @@ static int judge(const struct pl_disk *d, const struct image *img)
 static int load_empty(struct image *img, struct alloc *alloc)
 {
 	struct bat_file b;
-	int r = bat_file_load(&b, img->store, SPARE_CLUSTERS);
+	int r = bat_file_load(&b, img->store, WRITER_SPARE_CLUSTERS);
 	if (r == 0 && b.alloc.used_count > 0)
 		r = pl_fail(-EUCLEAN, "%s is not empty: its BAT has %u entries", img->path, b.alloc.used_count);
 	else if (r == 0)

@@ -1,5 +1,5 @@
 /* Writes: here is decided whether a write goes in place or is the first of its cluster. */
-#include "ploop/disk.h"
+#include "ploop/partial_io.h"
 
 /* May clusters from @f->g on be written in one go? In the top, in a row, nobody changing where they live. */
 static void extend(struct frag *f)
@@ -9,6 +9,8 @@ static void extend(struct frag *f)
 	while (s->cursor_bytes < s->end_bytes && f->length_bytes < RUN_MAX_BYTES) {
 		struct gclu g = {f->g.n + f->run};
 		struct map_entry e = map_get(&d->map, g);
+		if (unlikely(d->leaving != NULL) && partial_covers(d, g, e))
+			return;
 		if (e.level != f->at.level || e.file.n != f->at.file.n + f->run || gate_find(d, g))
 			return;
 		uint32_t more = (uint32_t)MIN(s->end_bytes - s->cursor_bytes, d->cluster_bytes);
@@ -27,15 +29,11 @@ static void write_done(struct frag *f)
 		return;
 	}
 	f->w->writes++;
-	uint64_t put = (uint64_t)f->io.res;
-	if (likely(put == f->io.length)) {
+	if (likely((uint64_t)f->io.res == f->io.length)) {
 		frag_finish(f, 0);
 		return;
 	}
-	f->io.buf = (uint8_t *)f->io.buf + put;
-	f->io.offset += put;
-	f->io.length -= put;
-	frag_io(f, f->w->image->store, write_done);
+	io_go_on(f, f->w->image->store, write_done);
 }
 
 /* FUA on a cluster whose BAT entry is durable needs its data durable, no more; else the round does both. */
@@ -79,7 +77,7 @@ void write_place(struct frag *f)
 		}
 	}
 	f->at = map_get(&d->map, f->g);
-	f->w = level_writer(d, f->at.level);
+	f->w = partial_writer(d, f->g, f->at);
 	if (likely(f->w != NULL))
 		write_in_place(f);
 	else
@@ -92,7 +90,7 @@ void write_start(struct frag *f)
 	const struct req_state *s = req_state(f->req);
 	if (unlikely(s->cursor_bytes < s->end_bytes)) {
 		f->at = map_get(&d->map, f->g);
-		if (level_writer(d, f->at.level) && !gate_find(d, f->g) && is_io_aligned(f))
+		if (partial_writer(d, f->g, f->at) && !gate_find(d, f->g) && is_io_aligned(f))
 			extend(f);
 	}
 	write_place(f);

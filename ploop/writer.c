@@ -5,6 +5,7 @@
 #include "layout/bat.h"
 #include "ploop/chain.h"
 #include "ploop/disk_survive.h"
+#include "ploop/reserve.h"
 
 struct writer *writer_new(struct pl_disk *d, struct image *image)
 {
@@ -26,6 +27,10 @@ void writer_free(struct writer *w)
 	if (w->image->writer == w)
 		w->image->writer = NULL;
 	commit_fini(w);
+	journal_fini(w);
+	if (w->own_shm)
+		space_release(w->own_shm, partial_shm_bytes(w->disk->map.clusters, w->disk->cluster_bytes));
+	partials_free(w->partials);
 	pending_free(w->pending);
 	survive_detach(&w->survive, false);
 	extension_free(w->extension);
@@ -45,7 +50,7 @@ int writer_init_alloc(struct writer *w)
 	const struct lay_header *h = &w->image->header;
 	uint64_t in_file = lay_file_clusters(h, w->image->store->size_bytes);
 	uint64_t limit = h->version == LAY_V1 ? UINT32_MAX / h->cluster_sectors : UINT32_MAX - 1;
-	uint64_t max = MAX(in_file, lay_header_clusters(h)) + w->disk->map.clusters + 1024;
+	uint64_t max = MAX(in_file, lay_header_clusters(h)) + w->disk->map.clusters + WRITER_SPARE_CLUSTERS;
 	return alloc_init(&w->alloc, lay_header_clusters(h), (uint32_t)MIN(max, limit));
 }
 
@@ -54,7 +59,8 @@ int writer_start(struct writer *w, const char *holder_program)
 	int r = w->image->format == PL_FORMAT_PLOOP ? attach_pending(w, holder_program) : 0;
 	if (r < 0 || w->disk->readonly)
 		return r;
-	return commit_init(w);
+	r = commit_init(w);
+	return r < 0 ? r : journal_init(w);
 }
 
 struct lay_header writer_header(const struct writer *w, uint32_t marker, uint64_t ext_sectors)
@@ -70,7 +76,8 @@ struct lay_header writer_header(const struct writer *w, uint32_t marker, uint64_
 int writer_mark(struct writer *w, uint32_t marker, uint64_t ext_sectors)
 {
 	struct lay_header h = writer_header(w, marker, ext_sectors);
-	int r = image_write_header(w->image, &h);
+	struct lay_header written = w->journal.fenced ? lay_header_fenced(&h, w->journal.area.first) : h;
+	int r = image_write_header(w->image, &written);
 	if (r == 0)
 		w->image->header = h;
 	return r;

@@ -9,6 +9,7 @@
 #include "ploop/alloc.h"
 #include "ploop/commit.h"
 #include "ploop/extension.h"
+#include "ploop/journal.h"
 #include "ploop/pending.h"
 #include "ploop/survive.h"
 
@@ -41,6 +42,9 @@ struct writer {
 	struct pl_io life_io; /* tells when the holder dies */
 	bool life_armed;
 	struct commit commit;
+	struct partials *partials; /* NULL: raw */
+	struct partial_shm *own_shm; /* of a disk that is only read: theirs */
+	struct journal journal;
 	struct space space;
 	struct extension *extension;  /* NULL: the image has none */
 	struct file_list freed;       /* unmapped since the last cut */
@@ -48,6 +52,8 @@ struct writer {
 	uint64_t writes;              /* completed, ever */
 	bool sealing;                 /* its last round runs: seal.c */
 };
+
+#define WRITER_SPARE_CLUSTERS 4096u /* that a file may have besides the disk's: for journals */
 
 /* NULL: no memory. */
 struct writer *writer_new(struct pl_disk *d, struct image *image);
@@ -64,7 +70,7 @@ int writer_init_alloc(struct writer *w);
 int writer_start(struct writer *w, const char *holder_program);
 /* Write the header with this marker, durable on return. */
 int writer_mark(struct writer *w, uint32_t marker, uint64_t ext_sectors);
-/* The header that @marker asks for. */
+/* The header that @marker asks for, without a fence. */
 struct lay_header writer_header(const struct writer *w, uint32_t marker, uint64_t ext_sectors);
 
 /* Where the map says that a cluster now is nowhere or elsewhere: its old cluster is free after the next round. */

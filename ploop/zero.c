@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "ploop/disk.h"
+#include "ploop/partial_io.h"
 
 static bool is_discard(const struct frag *f)
 {
@@ -48,7 +49,7 @@ static void write_unaligned_zeros(struct frag *f)
 		return;
 	}
 	f->at = map_get(&d->map, f->g);
-	f->w = level_writer(d, f->at.level);
+	f->w = partial_writer(d, f->g, f->at);
 	if (f->w)
 		bounced_write(f);
 	else
@@ -164,7 +165,7 @@ void zero_place(struct frag *f)
 		return;
 	}
 	f->at = map_get(&d->map, f->g);
-	f->w = level_writer(d, f->at.level);
+	f->w = partial_writer(d, f->g, f->at);
 	if (f->w) {
 		if (may_unmap(f)) {
 			gate_open(f);
@@ -174,8 +175,10 @@ void zero_place(struct frag *f)
 			zero_in_place(f);
 		}
 	} else if (is_discard(f)) {
-		frag_finish(f, 0);
-	} else if (f->at.level != MAP_HOLE && !is_whole_cluster(f) && (f->req->flags & PL_FAST_ZERO)) {
+		if (likely(!disk_has_partials(d)) || !partial_write(f))
+			frag_finish(f, 0);
+	} else if (f->at.level != MAP_HOLE && !is_whole_cluster(f) && (f->req->flags & PL_FAST_ZERO) &&
+		   !partial_is_wanted(d)) {
 		frag_finish(f, -EOPNOTSUPP);
 	} else {
 		first_write_start(f);

@@ -266,7 +266,7 @@ static int copy_chain(struct clone *c, const char *guid)
 		return r;
 	name_ground(c);
 	if (c->source.is_top) /* what a dead server left is part of the disk's state */
-		r = settle_image(last_image(c));
+		r = settle_chain(&c->source.chain);
 	if (r >= 0)
 		r = clone_names_make(&c->source.chain, false, &c->names);
 	if (r == 0)

@@ -123,7 +123,7 @@ static int prepare(struct move *m, struct pl_bundle *bundle, const char *target)
 	if (r == 0)
 		r = clone_folder_name(&m->from, m->source.bundle->folder);
 	if (r == 0) {
-		r = settle_image(&m->source.chain.images[m->source.chain.count - 1]);
+		r = settle_chain(&m->source.chain);
 		r = MIN(r, 0);
 	}
 	if (r == 0)

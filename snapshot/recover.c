@@ -142,14 +142,16 @@ static int agree(struct snap_op *op)
  * the memory that outlives servers (D2). */
 static int seal_below_top(struct snap_op *op)
 {
-	const struct lay_desc_node *top = snap_node(op, &op->bundle->desc.top);
+	struct pl_chain_spec chain;
 	struct pl_image_info info;
-	if (snap_is_base(top))
-		return 0;
-	const struct pl_image_ref *below = snap_image(op, snap_node(op, &top->parent));
+	int r = pl_bundle_chain(op->bundle, NULL, &chain);
+	if (r || chain.count == 1)
+		return r;
+	chain.count--;
+	const struct pl_image_ref *below = &chain.images[chain.count - 1];
 	if (below->format != PL_FORMAT_PLOOP || pl_image_info(below, &info) || info.in_use != LAY_IN_USE)
 		return 0;
-	int r = settle_below(below);
+	r = settle_below(&chain);
 	if (r > 0)
 		snap_tell(op, "%s was not closed when a snapshot was interrupted, and is now", below->path);
 	return MIN(r, 0);
@@ -187,6 +189,20 @@ static int settle_top(struct snap_op *op)
 	return r ? r : snap_store(op, &d);
 }
 
+/* An operation on a stopped disk works on plain images. */
+static int finish_top(struct snap_op *op)
+{
+	struct pl_chain_spec chain;
+	struct pl_image_info info;
+	int r = pl_bundle_chain(op->bundle, NULL, &chain);
+	if (r)
+		return r;
+	const struct pl_image_ref *top = &chain.images[chain.count - 1];
+	if (top->format != PL_FORMAT_PLOOP || pl_image_info(top, &info) || !info.unfinished)
+		return 0;
+	return MIN(settle_chain(&chain), 0);
+}
+
 static int begin(struct snap_op *op, struct pl_bundle *bundle, struct pl_live *live)
 {
 	*op = (struct snap_op){.bundle = bundle, .live = live, .lock_fd = -1};
@@ -206,6 +222,8 @@ int snap_begin(struct snap_op *op, struct pl_bundle *bundle, struct pl_live *liv
 		r = begin(op, bundle, live);
 	if (!r)
 		r = judge_bundle(bundle); /* which was read again */
+	if (!r && !live)
+		r = finish_top(op);
 	return r ? r : settle_top(op);
 }
 

@@ -45,7 +45,7 @@ static void seal_lower(const struct rig_chain *c)
 			c->at[i].m->sealed = i + 1 < c->depth;
 }
 
-static int open_chain(struct rig *r, const struct rig_chain *c, uint32_t first_place, uint32_t flags,
+static int open_chain(struct rig *r, const struct rig_chain *c, uint32_t flags,
 		      struct pl_disk **out)
 {
 	char paths[RIG_MAX_DEPTH][PATH_BYTES];
@@ -56,7 +56,7 @@ static int open_chain(struct rig *r, const struct rig_chain *c, uint32_t first_p
 		refs[i] = (struct pl_image_ref){
 			.path = paths[i],
 			.dir_fd = -1,
-			.format = is_raw(r, first_place + i) ? PL_FORMAT_RAW : PL_FORMAT_PLOOP,
+			.format = is_raw(r, i) ? PL_FORMAT_RAW : PL_FORMAT_PLOOP,
 		};
 	}
 	struct pl_chain_spec spec = {
@@ -78,7 +78,7 @@ static int open_chain(struct rig *r, const struct rig_chain *c, uint32_t first_p
 
 int rig_open_flags(struct rig *r, uint32_t flags)
 {
-	return open_chain(r, &r->chain, 0, flags, &r->disk);
+	return open_chain(r, &r->chain, flags, &r->disk);
 }
 
 int rig_open(struct rig *r)
@@ -101,12 +101,13 @@ int rig_settle_lower(struct rig *r)
 {
 	int res = 0;
 	for (uint32_t i = is_raw(r, 0); res == 0 && i + 1 < r->chain.depth; i++) {
-		struct rig_chain lone = {.at = {r->chain.at[i]}, .depth = 1};
+		struct rig_chain prefix = r->chain;
 		struct lay_header h;
 		struct pl_disk *d;
-		if (lay_header_decode(lone.at[0].m->now.bytes, &h) != LAY_OK || h.in_use != LAY_IN_USE)
+		prefix.depth = i + 1;
+		if (lay_header_decode(prefix.at[i].m->now.bytes, &h) != LAY_OK || h.in_use != LAY_IN_USE)
 			continue;
-		res = open_chain(r, &lone, i, 0, &d);
+		res = open_chain(r, &prefix, 0, &d);
 		if (res == 0)
 			res = pl_disk_close(d);
 	}

@@ -17,7 +17,7 @@ static uint32_t pages[PENDING_MAX_PAGES];
 static void setup(void)
 {
 	int fd;
-	cr_assert(eq(int, pending_shm_new(&fd, &shm), 0));
+	cr_assert(eq(int, pending_shm_new(CLUSTERS, 1 << 20, &fd, &shm), 0));
 	close(fd);
 	cr_assert(eq(int, pending_new(shm, CLUSTERS, &p), 0));
 }
