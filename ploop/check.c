@@ -88,7 +88,7 @@ static int load_header(struct check *c)
 	enum lay_finding_id f = lay_header_decode(bytes, &c->h);
 	if (f == LAY_OK && lay_is_fenced(&c->h)) {
 		f = file_unfence(c->fd, c->file_bytes, c->ref->path, &c->h, &fault);
-		if (f == LAY_OK)
+		if (f == LAY_OK && !(c->o.flags & PL_CHECK_LIVE)) /* while it is served that is how it is */
 			return stop_at(c, CHECK_IN_USE, LAY_F_UNFINISHED, &fault);
 	}
 	if (f == LAY_OK)
