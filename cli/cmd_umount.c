@@ -69,7 +69,7 @@ static int unmount_all(const struct pl_device *d, uint64_t timeout_ms)
 /* Requests that wait for a server would make an unmount wait too. */
 static int settle_server(struct pl_device *d, bool force)
 {
-	if (force && d->alive)
+	if (force || !d->alive)
 		return pl_device_abort(d);
 	if (!d->waiting)
 		return 0;

@@ -146,6 +146,8 @@ int device_take_down(const struct pl_device *d, uint64_t deadline_ns)
 	int r = transport_find(d->transport, &transport);
 	if (r == 0)
 		r = front_find(d->front, &front);
+	if (r == 0 && !d->alive)
+		r = transport_abandon(d);
 	if (r == 0)
 		r = front->remove(d, deadline_ns);
 	if (r == 0)

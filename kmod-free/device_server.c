@@ -131,7 +131,7 @@ int pl_device_abort(struct pl_device *device)
 		r = 0; /* it is dead as it is */
 	}
 	registry_look(device);
-	return r;
+	return r == 0 && !device->alive ? transport_abandon(device) : r;
 }
 
 int pl_device_retry(struct pl_device *device)

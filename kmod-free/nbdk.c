@@ -87,10 +87,21 @@ static int read_answer(int fd, struct nbdk_device *device)
 	return 0;
 }
 
-int nbdk_start(struct pl_loop *loop, struct pl_server *server, const char *export_name, const char *backend)
+static int connect_device(const struct nbdk_device *device, bool takes_over)
+{
+	uint64_t index;
+	bool is_there = nbdk_find(device->backend, &index) == 0;
+	if (takes_over && is_there)
+		return nbdk_reconnect(device, index);
+	if (is_there)
+		return pl_fail(-EBUSY, "nbd%llu has the name %s already", (unsigned long long)index, device->backend);
+	return nbdk_connect(device, &index);
+}
+
+int nbdk_start(struct pl_loop *loop, struct pl_server *server, const char *export_name, const char *backend,
+	       bool takes_over)
 {
 	int ends[2];
-	uint64_t index;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
 		return pl_fail(-errno, "socket pair: %s", strerror(errno));
 	autofd int kernels = ends[0];
@@ -102,5 +113,5 @@ int nbdk_start(struct pl_loop *loop, struct pl_server *server, const char *expor
 		r = await_answer(loop, kernels);
 	if (r == 0)
 		r = read_answer(kernels, &device);
-	return r == 0 ? nbdk_connect(&device, &index) : r;
+	return r == 0 ? connect_device(&device, takes_over) : r;
 }

@@ -1,12 +1,14 @@
 #include "kmod-free/nbdk_netlink.h"
 
 #include "base/cleanup.h"
+#include "base/wait.h"
 #include "kmod-free/kmodule.h"
 #include "kmod-free/sysfs.h"
 #include "ploop.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/nbd-netlink.h>
 #include <netlink/genl/ctrl.h>
 #include <netlink/genl/genl.h>
@@ -14,7 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NBD_MODULE "nbd"
+#define NBD_MODULE   "nbd"
+#define RECONNECT_NS (10 * NS_PER_S)
 
 DEFINE_AUTO(struct nl_sock *, nlsock, nl_socket_free, NULL)
 #define autonlsock __attribute__((cleanup(nlsock_autop)))
@@ -140,6 +143,7 @@ static int put_device(struct nl_msg *msg, const struct nbdk_device *d)
 	if (nla_put_u64(msg, NBD_ATTR_SIZE_BYTES, d->size_bytes) < 0 ||
 	    nla_put_u64(msg, NBD_ATTR_BLOCK_SIZE_BYTES, d->block_bytes) < 0 ||
 	    nla_put_u64(msg, NBD_ATTR_SERVER_FLAGS, d->flags) < 0 || nla_put_u64(msg, NBD_ATTR_TIMEOUT, 0) < 0 ||
+	    nla_put_u64(msg, NBD_ATTR_DEAD_CONN_TIMEOUT, NBDK_GONE_S) < 0 ||
 	    nla_put_string(msg, NBD_ATTR_BACKEND_IDENTIFIER, d->backend) < 0)
 		return -ENOMEM;
 	return put_socket(msg, d->socket_fd);
@@ -165,6 +169,17 @@ int nbdk_find(const char *backend, uint64_t *index)
 	return r;
 }
 
+/* From its first request on: the kernel notes the time for each when it is sent. */
+static int set_beat(uint64_t index)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/sys/block/nbd%llu/queue/io_timeout", (unsigned long long)index);
+	autofd int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || dprintf(fd, "%d\n", NBDK_BEAT_MS) < 0)
+		return pl_fail(-errno, "%s: %s", path, strerror(errno));
+	return 0;
+}
+
 int nbdk_connect(const struct nbdk_device *device, uint64_t *index)
 {
 	autonlsock struct nl_sock *sock = NULL;
@@ -181,10 +196,39 @@ int nbdk_connect(const struct nbdk_device *device, uint64_t *index)
 	if (r < 0)
 		return pl_fail(r, "connect a free nbd device: %s", strerror(-r));
 	*index = a.index;
-	if (nbdk_find(device->backend, &found) == 0)
-		return 0;
-	disconnect_index(a.index);
-	return pl_fail(-EOPNOTSUPP, "the kernel's nbd does not tell the name of a device: it is older than 5.14");
+	if (nbdk_find(device->backend, &found) < 0)
+		r = pl_fail(-EOPNOTSUPP, "the kernel's nbd does not tell the name of a device: it is older than 5.14");
+	if (r == 0)
+		r = set_beat(a.index);
+	if (r < 0)
+		disconnect_index(a.index);
+	return r;
+}
+
+static int try_reconnect(const struct nbdk_device *device, uint64_t index)
+{
+	autonlsock struct nl_sock *sock = NULL;
+	int family;
+	int r = open_family(&sock, &family);
+	if (r < 0)
+		return r;
+	autonlmsg struct nl_msg *msg = new_command(family, NBD_CMD_RECONFIGURE);
+	if (!msg || nla_put_u32(msg, NBD_ATTR_INDEX, (uint32_t)index) < 0 ||
+	    nla_put_string(msg, NBD_ATTR_BACKEND_IDENTIFIER, device->backend) < 0 ||
+	    put_socket(msg, device->socket_fd) < 0)
+		return pl_fail(-ENOMEM, "no memory for netlink");
+	return ask(sock, msg, &(struct answer){0});
+}
+
+/* The kernel may not have seen yet that the old connection is dead. */
+int nbdk_reconnect(const struct nbdk_device *device, uint64_t index)
+{
+	struct wait wait = WAIT_UNTIL(pl_now_ns() + RECONNECT_NS);
+	int r;
+	while ((r = try_reconnect(device, index)) == -ENOSPC)
+		if (!wait_a_moment(&wait, pl_now_ns()))
+			break;
+	return r < 0 ? pl_fail(r, "reconnect nbd%llu: %s", (unsigned long long)index, strerror(-r)) : 0;
 }
 
 int nbdk_disconnect(const char *backend)

@@ -9,12 +9,20 @@
  *	one, timeout N            the connection counts as dead after N seconds; the same.
  *	one, timeout 0            it waits for ever.
  *
+ * When the connection ends without being told to, because the server died, the device waits for another one: new
+ * requests at the door, those that were sent until the block layer's timer looks at them, which it does each
+ * NBDK_BEAT_MS: then they are sent again. The price is that with a server that is only slow each look writes a line
+ * "Possible stuck request" to the kernel's log for each request.
+ *
  * A device carries the name we gave it (its backend), so that it is found when whoever made it died before it could
  * note the number, and so that a number that somebody else has by now is left alone. */
 #ifndef PLOOP_NBDK_NETLINK_H
 #define PLOOP_NBDK_NETLINK_H
 
 #include <stdint.h>
+
+#define NBDK_BEAT_MS 500
+#define NBDK_GONE_S  (10ull * 365 * 86400) /* how long a device waits: whoever gives up disconnects it */
 
 struct nbdk_device {
 	const char *backend;  /* its name */
@@ -29,6 +37,9 @@ int nbdk_probe(void);
 
 /* Connect a free device, which the kernel chooses: *@index. */
 int nbdk_connect(const struct nbdk_device *device, uint64_t *index);
+
+/* Give a device whose server died, or is dying just now, another connection: it sends again what has no answer. */
+int nbdk_reconnect(const struct nbdk_device *device, uint64_t index);
 
 /* The connected device of that name. -ENOENT, without a sentence. */
 int nbdk_find(const char *backend, uint64_t *index);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <syslog.h>
 
@@ -80,6 +81,12 @@ void daemon_ready(int *ready_fd)
 		pl_log(PL_LOG_WARN, "serve", "the process that started us is gone");
 	close(*ready_fd);
 	*ready_fd = -1;
+}
+
+void daemon_become_io_flusher(void)
+{
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		pl_log(PL_LOG_DEBUG, "serve", "PR_SET_IO_FLUSHER: %s", strerror(errno));
 }
 
 /* ------------------------------------------------------------------ pid file, sockets */

@@ -29,7 +29,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 
 #define FIRST_INHERITED_FD 3
@@ -78,7 +77,16 @@ static void drop_clients(struct service *s, const char *why)
 
 static void on_drain_timeout(struct pl_timer *timer)
 {
-	drop_clients(container_of(timer, struct service, drain), "30 s to finish are over");
+	drop_clients(container_of(timer, struct service, drain), "the time to finish is over");
+}
+
+/* The last of them ends the loop. */
+static void end_connections(struct service *s, uint64_t patience_ns)
+{
+	s->stopping = true;
+	s->drain.fire = on_drain_timeout;
+	pl_timer_start(s->loop, &s->drain, patience_ns);
+	pl_server_close(s->server);
 }
 
 static void stop(struct service *s, const char *why)
@@ -88,12 +96,9 @@ static void stop(struct service *s, const char *why)
 		return;
 	}
 	pl_log(PL_LOG_INFO, "serve", "stopping: %s", why);
-	s->stopping = true;
-	s->drain.fire = on_drain_timeout;
-	pl_timer_start(s->loop, &s->drain, DRAIN_NS);
 	if (s->control)
 		control_server_close(s->control);
-	pl_server_close(s->server);
+	end_connections(s, DRAIN_NS);
 }
 
 static void on_unmounted(void *arg)
@@ -222,20 +227,14 @@ static int start_nbd(struct service *s)
 	return r;
 }
 
-/* The kernel may write to the mounted disk to free memory: our own allocations must not wait for that. */
-static void become_io_flusher(void)
-{
-	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
-		pl_log(PL_LOG_DEBUG, "serve", "PR_SET_IO_FLUSHER: %s", strerror(errno));
-}
-
 static int start_kernel_nbd(struct service *s)
 {
 	const struct pl_serve_options *o = s->options;
 	if (!o->nbd_device)
 		return 0;
-	become_io_flusher();
-	return nbdk_start(s->loop, s->server, o->export_name ? o->export_name : "", o->nbd_device);
+	daemon_become_io_flusher();
+	return nbdk_start(s->loop, s->server, o->export_name ? o->export_name : "", o->nbd_device,
+			  server_keep_is_successor(&s->keep));
 }
 
 static int start_fuse(struct service *s)
@@ -243,7 +242,7 @@ static int start_fuse(struct service *s)
 	const struct pl_serve_options *o = s->options;
 	if (!o->fuse_mount_point)
 		return 0;
-	become_io_flusher();
+	daemon_become_io_flusher();
 	struct fuse_export_options fuse = {
 		.size = sizeof(fuse),
 		.mount_point = o->fuse_mount_point,
@@ -296,12 +295,6 @@ static void start_control(struct service *s)
 	pl_disk_watch_full(s->disk, on_full, s);
 }
 
-/* Do the requests that have no answer die with us? */
-static bool is_mortal(const struct service *s)
-{
-	return s->options->nbd_device || (s->fuse && !fuse_export_can_resend(s->fuse));
-}
-
 static void on_leave(void *arg)
 {
 	struct service *s = arg;
@@ -334,7 +327,7 @@ static int start(struct service *s)
 		s->pid_path = realpath(s->options->pid_file, NULL); /* a daemon changes its folder */
 	if (s->options->bundle_lock_fd)
 		close((int)s->options->bundle_lock_fd);
-	server_keep_start(&s->keep, s->loop, s->options, is_mortal(s), on_leave, s);
+	server_keep_start(&s->keep, s->loop, s->options, s->fuse && !fuse_export_can_resend(s->fuse), on_leave, s);
 	await_signal(s);
 	return 0;
 }
@@ -413,10 +406,12 @@ static const char *try_to_leave(struct service *s)
 {
 	if (s->stopping)
 		return "the disk is being closed";
-	if (!s->fuse)
+	if (!s->fuse && !s->options->nbd_device)
 		return "its clients are connected to the process itself";
 	if (s->control && control_server_is_busy(s->control))
 		return "its chain of images is being changed";
+	if (s->options->nbd_device)
+		return NULL;
 	return fuse_export_drain(s->fuse, pl_now_ns() + LEAVE_NS) < 0 ? pl_error() : NULL;
 }
 
@@ -424,7 +419,10 @@ static void leave(struct service *s)
 {
 	s->leave_wanted = false;
 	const char *why = try_to_leave(s);
-	s->leaving = s->drained = !why;
+	s->leaving = !why;
+	s->drained = s->leaving && !s->options->nbd_device;
+	if (s->leaving && !s->drained)
+		end_connections(s, LEAVE_NS);
 	if (why)
 		keeper_stay(s->keep.keeper, why);
 	pl_log(PL_LOG_INFO, "serve", "asked to leave: %s", why ? why : "a successor goes on");

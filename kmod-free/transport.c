@@ -39,3 +39,10 @@ int transport_choose(const char *name, const struct transport **out)
 	}
 	return pl_fail(-ENODEV, "no way to make a block device here: %s", reasons);
 }
+
+int transport_abandon(const struct pl_device *device)
+{
+	const struct transport *transport;
+	int r = transport_find(device->transport, &transport);
+	return r < 0 || !transport->abandon ? r : transport->abandon(device);
+}

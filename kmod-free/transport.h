@@ -23,6 +23,8 @@ struct transport {
 	int (*prepare)(const struct pl_device *device, struct transport_plan *plan, struct pl_serve_options *serve);
 	/* The server is ready: make the block device; sets raw_dev and backing. */
 	int (*attach)(struct pl_device *device);
+	/* Its server is dead for good: let requests that wait for another one fail. NULL: none wait. */
+	int (*abandon)(const struct pl_device *device);
 	/* Take it down, also when it is half made or its server is dead; the server ends by itself thereafter.
 	 * -EBUSY: it was still in use at @deadline_ns. The front is gone already. */
 	int (*detach)(const struct pl_device *device, uint64_t deadline_ns);
@@ -33,6 +35,8 @@ extern const struct transport transport_nbd, transport_fuse;
 /* By name; NULL or "auto": the first that works here. -EINVAL: no such name · -ENODEV: none works, the sentence
  * says what each lacks. */
 int transport_choose(const char *name, const struct transport **out);
+/* What waits for a server fails; not an error: nothing waits. */
+int transport_abandon(const struct pl_device *device);
 /* The one of a running disk. -EINVAL. */
 int transport_find(const char *name, const struct transport **out);
 

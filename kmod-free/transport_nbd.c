@@ -1,6 +1,9 @@
 /* Transport "nbd": the kernel's own NBD client is connected to the server. Needs the module nbd and nothing else, keeps
  * many requests in flight over one socket, and what it writes is sent once from the page it lies in.
  *
+ * The device outlives its server: the keeper starts another, which reconnects it (nbdk_netlink.h says how requests go
+ * on). When nobody starts one, they wait until the disk is unmounted.
+ *
  * The logical block size is 512, as ploop's sector; the kernel takes it for the physical one too. Discard, FUA, flush
  * and, from kernel 6.10 on, write zeroes are what the server says it can do. */
 #include "base/cleanup.h"
@@ -64,10 +67,16 @@ static int nbd_detach(const struct pl_device *device, uint64_t deadline_ns)
 	return 0;
 }
 
+static int nbd_abandon(const struct pl_device *device)
+{
+	return nbdk_disconnect(device->name);
+}
+
 const struct transport transport_nbd = {
 	.name = "nbd",
 	.probe = nbdk_probe,
 	.prepare = nbd_prepare,
 	.attach = nbd_attach,
+	.abandon = nbd_abandon,
 	.detach = nbd_detach,
 };
