@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "ploop/grow.h"
+#include "tests/support/crash_run.h"
 #include "tests/support/fold_pair.h"
 #include "tests/support/store_mem.h"
 
@@ -30,12 +31,6 @@ static void teardown(void)
 }
 
 TestSuite(crash_fold, .init = setup, .fini = teardown, .timeout = 3600);
-
-static uint64_t crashes_wanted(uint64_t otherwise)
-{
-	const char *s = getenv("CRASHES");
-	return s && *s ? strtoull(s, NULL, 0) : otherwise;
-}
 
 static enum survivors outcome(uint32_t i)
 {
@@ -144,7 +139,7 @@ static uint64_t walk_many(uint64_t wanted, bool sync_lies, char *why, size_t why
 Test(crash_fold, chain_shows_the_same_and_folding_again_ends_it)
 {
 	char why[768] = "";
-	walk_many(crashes_wanted(2000), false, why, sizeof(why));
+	walk_many(crash_count(2000), false, why, sizeof(why));
 	cr_expect(eq(str, why, ""));
 }
 
