@@ -83,8 +83,12 @@ void daemon_ready(int *ready_fd)
 	*ready_fd = -1;
 }
 
-void daemon_become_io_flusher(void)
+void daemon_shield(void)
 {
+	static const char last[] = "-1000";
+	autofd int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, last, strlen(last)) < 0)
+		pl_log(PL_LOG_DEBUG, "serve", "oom_score_adj: %s", strerror(errno));
 	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
 		pl_log(PL_LOG_DEBUG, "serve", "PR_SET_IO_FLUSHER: %s", strerror(errno));
 }

@@ -13,8 +13,9 @@ int daemon_begin(int *ready_fd);
 /* Up and running: let the caller go, and let go of its terminal. */
 void daemon_ready(int *ready_fd);
 
-/* The kernel may write to the disk we serve to free memory: our own allocations must not wait for that. */
-void daemon_become_io_flusher(void);
+/* We and those we start serve a block device of this machine: be the last to be killed for memory, and allocate without
+ * waiting for writes, which may be to that device. What is not permitted is left. */
+void daemon_shield(void);
 
 /* Write our pid, as a whole file or not at all. */
 int daemon_write_pid(const char *path);

@@ -232,7 +232,6 @@ static int start_kernel_nbd(struct service *s)
 	const struct pl_serve_options *o = s->options;
 	if (!o->nbd_device)
 		return 0;
-	daemon_become_io_flusher();
 	return nbdk_start(s->loop, s->server, o->export_name ? o->export_name : "", o->nbd_device,
 			  server_keep_is_successor(&s->keep));
 }
@@ -242,7 +241,6 @@ static int start_fuse(struct service *s)
 	const struct pl_serve_options *o = s->options;
 	if (!o->fuse_mount_point)
 		return 0;
-	daemon_become_io_flusher();
 	struct fuse_export_options fuse = {
 		.size = sizeof(fuse),
 		.mount_point = o->fuse_mount_point,
@@ -304,6 +302,8 @@ static void on_leave(void *arg)
 
 static int start(struct service *s)
 {
+	if (s->options->fuse_mount_point || s->options->nbd_device)
+		daemon_shield();
 	int r = pl_loop_new(NULL, &s->loop);
 	if (r == 0)
 		r = take_signals(s);
