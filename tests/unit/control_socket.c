@@ -136,7 +136,8 @@ Test(control_socket, the_calls_of_a_live_disk)
 	cr_assert(eq(int, pl_live_set(live, &less, &fails), 0), "%s", pl_error());
 	cr_assert(eq(int, pl_live_set(live, &less, NULL), 0), "%s", pl_error());
 	cr_assert(eq(int, pl_live_get_stat(live, &stat), 0), "%s", pl_error());
-	cr_assert(all(eq(u64, stat.disk.limits.requests_per_s, 2), eq(int, stat.disk.on_full, PL_FULL_FAILS)));
+	cr_assert(eq(u64, stat.disk.limits.requests_per_s, 2));
+	cr_assert(eq(int, stat.disk.on_full, PL_FULL_FAILS));
 	cr_assert(eq(int, pl_live_retry(live), 0), "%s", pl_error());
 
 	uint64_t pause_ns = 0;
