@@ -21,8 +21,9 @@
 
 #define BLOCK_SECTORS 8u
 #define BLOCK_BYTES   (BLOCK_SECTORS * SECTOR_BYTES)
-#define BLOCKS	      16384u
+#define MAX_BLOCKS    16384u
 #define IN_FLIGHT     32u
+#define CHUNK_BLOCKS  256u /* are read at once */
 
 struct promise {
 	uint32_t submitted, acknowledged, flushed;
@@ -35,6 +36,7 @@ struct flight {
 	uint8_t data[BLOCK_BYTES];
 };
 
+static uint32_t blocks; /* of the disk that are written; a multiple of CHUNK_BLOCKS */
 static struct promise *promises;
 static const struct promise *promised; /* the least that may show: @promises, or an older copy */
 static struct flight flights[IN_FLIGHT];
@@ -55,12 +57,12 @@ static int acknowledged(void *arg, int *error)
 	return 1;
 }
 
-static uint32_t flushing[BLOCKS];
+static uint32_t flushing[MAX_BLOCKS];
 static bool flush_busy;
 
 static int flushed(void *arg, int *error)
 {
-	for (uint32_t b = 0; *error == 0 && b < BLOCKS; b++)
+	for (uint32_t b = 0; *error == 0 && b < blocks; b++)
 		promises[b].flushed = flushing[b] > promises[b].flushed ? flushing[b] : promises[b].flushed;
 	flush_busy = false;
 	return 1;
@@ -69,7 +71,7 @@ static int flushed(void *arg, int *error)
 /* Places that lie close, and places that lie far apart: clusters written once and often. */
 static bool submit(struct flight *f, struct prng *random)
 {
-	uint32_t block = prng_below(random, prng_percent(random, 50) ? 512 : BLOCKS);
+	uint32_t block = prng_below(random, prng_percent(random, 50) ? 512 : blocks);
 	struct promise *p = &promises[block];
 	if (p->submitted != p->acknowledged)
 		return true;
@@ -82,7 +84,7 @@ static bool submit(struct flight *f, struct prng *random)
 
 static bool submit_flush(void)
 {
-	for (uint32_t b = 0; b < BLOCKS; b++)
+	for (uint32_t b = 0; b < blocks; b++)
 		flushing[b] = promises[b].acknowledged;
 	flush_busy = true;
 	return nbd_aio_flush(nbd, (nbd_completion_callback){.callback = flushed}, 0) >= 0;
@@ -133,13 +135,12 @@ static uint32_t version_of(const uint8_t *data, uint32_t block, uint32_t from, u
 
 static int verify(bool only_flushed)
 {
+	static uint8_t chunk[CHUNK_BLOCKS * BLOCK_BYTES];
 	uint32_t wrong = 0, seen = 0;
-	for (uint32_t b = 0; b < BLOCKS; b++) {
-		uint8_t data[BLOCK_BYTES];
+	for (uint32_t b = 0; b < blocks; b++) {
+		const uint8_t *data = chunk + b % CHUNK_BLOCKS * BLOCK_BYTES;
 		struct promise *p = &promises[b];
-		if (p->submitted == 0 && b % 16 != 0) /* of what nobody wrote a sample is enough */
-			continue;
-		if (nbd_pread(nbd, data, BLOCK_BYTES, (uint64_t)b * BLOCK_BYTES, 0) < 0) {
+		if (b % CHUNK_BLOCKS == 0 && nbd_pread(nbd, chunk, sizeof(chunk), (uint64_t)b * BLOCK_BYTES, 0) < 0) {
 			fprintf(stderr, "block %u: %s\n", b, nbd_get_error());
 			return 1;
 		}
@@ -158,7 +159,7 @@ static int verify(bool only_flushed)
 static struct promise *log_open(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CREAT, 0600);
-	size_t bytes = BLOCKS * sizeof(struct promise);
+	size_t bytes = MAX_BLOCKS * sizeof(struct promise);
 	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
 		return NULL;
 	struct promise *log = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -178,6 +179,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s: %s\n", argv[2], nbd_get_error());
 		return 2;
 	}
+	int64_t size = nbd_get_size(nbd);
+	blocks = (uint32_t)MIN(size, (int64_t)MAX_BLOCKS * BLOCK_BYTES) / BLOCK_BYTES / CHUNK_BLOCKS * CHUNK_BLOCKS;
 	struct prng random = {prng_seed((uint64_t)getpid())};
 	if (is_write) {
 		printf("SEED=%llu\n", (unsigned long long)random.state);
