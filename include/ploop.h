@@ -523,6 +523,9 @@ struct pl_live_ops {
 	int (*abandon)(struct pl_live *live);
 	int (*switch_top)(struct pl_live *live, const struct pl_switch_options *options, uint64_t *pause_ns);
 	int (*merge)(struct pl_live *live, uint32_t child, enum pl_merge_into into, const struct pl_progress *progress);
+	/* Operations on bundles do not need these two. */
+	int (*finish)(struct pl_live *live, const struct pl_progress *progress); /* pl_disk_finish() */
+	int (*info)(struct pl_live *live, struct pl_disk_info *out);
 	void (*close)(struct pl_live *live);
 };
 struct pl_live {

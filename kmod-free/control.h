@@ -16,15 +16,16 @@
  *     abandon                                                           pl_disk_abandon()
  *     switch    [wait_ms keep_bitmap_below cbt_uuid]    pause_ns        pl_disk_switch(), when done
  *     merge     child, into ("child", "parent")         pause_ns        pl_disk_merge(), when done; progress
+ *     finish                                            pause_ns        pl_disk_finish(), when done; progress
  *     cancel                                                            of what runs, which then tells how it ended
  *     stat                                            path, …           pl_disk_get_stat(): rows of control_message.c
  *     set       bytes_per_s requests_per_s burst_ms                     pl_disk_set_limits(), pl_disk_set_on_full()
  *               on_full ("keep", "wait", "fail")
  *     retry                                                             pl_disk_retry()
  *
- * Requests of a client are answered in order, but for switch and merge, which are answered when they are done. One
- * change runs at a time: whoever asks for a second gets EBUSY. What a client began ends with it: when its connection
- * ends, its merge is cancelled and its pushed image abandoned; a switch that has begun goes on.
+ * Requests of a client are answered in order, but for switch, merge and finish, which are answered when they are done.
+ * One change runs at a time: whoever asks for a second gets EBUSY. What a client began ends with it: when its
+ * connection ends, its merge or finish is cancelled and its pushed image abandoned; a switch that has begun goes on.
  *
  * A word that is not known here is refused, with EINVAL or EOPNOTSUPP, so versions can grow by words; CONTROL_VERSION
  * changes when the meaning of a known one does. What is no request at all gets an error with the id 0 and the end of
@@ -58,6 +59,7 @@
 	X(ABANDON, "abandon") \
 	X(SWITCH, "switch")   \
 	X(MERGE, "merge")     \
+	X(FINISH, "finish")   \
 	X(CANCEL, "cancel")   \
 	X(STAT, "stat")       \
 	X(SET, "set")         \

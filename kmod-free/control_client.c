@@ -211,6 +211,36 @@ static int live_merge(struct pl_live *live, uint32_t child, enum pl_merge_into i
 	return r < 0 ? r : await(c, &q, &(struct wait_for){.progress = progress}, &reply);
 }
 
+static int live_finish(struct pl_live *live, const struct pl_progress *progress)
+{
+	struct client *c = client_of(live);
+	struct control_reply reply;
+	struct control_request q = {.method = CONTROL_FINISH};
+	int r = send_request(c, &q);
+	return r < 0 ? r : await(c, &q, &(struct wait_for){.progress = progress}, &reply);
+}
+
+static int live_info(struct pl_live *live, struct pl_disk_info *out)
+{
+	struct control_reply reply;
+	int r = call(client_of(live), &(struct control_request){.method = CONTROL_INFO}, &reply);
+	if (r < 0)
+		return r;
+	const struct control_info *info = &reply.info;
+	*out = (struct pl_disk_info){
+		.size_bytes = info->size_bytes,
+		.cluster_bytes = info->cluster_bytes,
+		.request_align_bytes = SECTOR_BYTES,
+		.version = info->image_version,
+		.depth = info->depth,
+		.readonly = info->readonly,
+		.survives = info->survives,
+		.allocated_clusters = info->allocated_clusters,
+		.partial_clusters = info->partial_clusters,
+	};
+	return 0;
+}
+
 /* ------------------------------------------------------------------ figures and limits */
 
 int pl_live_get_stat(struct pl_live *live, struct pl_live_stat *out)
@@ -267,6 +297,8 @@ static const struct pl_live_ops ops = {
 	.abandon = live_abandon,
 	.switch_top = live_switch_top,
 	.merge = live_merge,
+	.finish = live_finish,
+	.info = live_info,
 	.close = live_close,
 };
 

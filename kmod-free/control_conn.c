@@ -175,6 +175,6 @@ void control_conn_fini(struct control_conn *c)
 	if (k->changer != c)
 		return;
 	k->changer = NULL;
-	if (k->what.method == CONTROL_MERGE)
+	if (k->what.method != CONTROL_SWITCH)
 		k->backend->cancel(k->backend->arg);
 }

@@ -1,7 +1,7 @@
 /* The control of one disk, and its clients as machines without sockets: bytes in, calls to the disk, lines out.
  *
  *     a client    bytes -> control_conn_received() -> control_conn_run(): line by line, while nothing waits to be sent
- *     a change    idle -> switch or merge runs -> done: its client, if it is still there, gets the answer
+ *     a change    idle -> switch, merge or finish runs -> done: its client, if it is still there, gets the answer
  *     the top     none -> pushed by a client -> switched, or abandoned by it or because it is gone
  *
  * Whoever moves the bytes asks control_conn_room() how many are welcome and sends what control_conn_output() names. A
@@ -22,6 +22,7 @@ struct control_backend {
 	void (*abandon)(void *arg);
 	void (*switch_top)(void *arg, const struct pl_switch_options *options, struct pl_change *change);
 	void (*merge)(void *arg, uint32_t child, enum pl_merge_into into, struct pl_change *change);
+	void (*finish)(void *arg, struct pl_change *change);
 	void (*cancel)(void *arg);
 	void (*info)(void *arg, struct control_info *out);
 	void (*stat)(void *arg, struct pl_disk_stat *out);
@@ -64,7 +65,7 @@ void control_close(struct control *k);
 void control_settle(struct control *k);
 
 void control_conn_init(struct control_conn *c, struct control *k);
-/* The client is gone: cancel its merge, forget it. Not while a call is being made. */
+/* The client is gone: cancel its merge or finish, forget it. Not while a call is being made. */
 void control_conn_fini(struct control_conn *c);
 
 /* How many bytes it can take now; it only grows until they come. */

@@ -56,6 +56,12 @@ static void merge(void *arg, uint32_t child, enum pl_merge_into into, struct pl_
 	pl_disk_merge(e->disk, child, into, change);
 }
 
+static void finish(void *arg, struct pl_change *change)
+{
+	const struct control_engine *e = arg;
+	pl_disk_finish(e->disk, change);
+}
+
 static void cancel(void *arg)
 {
 	const struct control_engine *e = arg;
@@ -70,6 +76,7 @@ static void info(void *arg, struct control_info *out)
 	*out = (struct control_info){
 		.size_bytes = disk.size_bytes,
 		.allocated_clusters = disk.allocated_clusters,
+		.partial_clusters = disk.partial_clusters,
 		.cluster_bytes = disk.cluster_bytes,
 		.image_version = disk.version,
 		.depth = disk.depth,
@@ -112,6 +119,7 @@ struct control_backend control_engine_backend(struct control_engine *engine)
 		.abandon = abandon,
 		.switch_top = switch_top,
 		.merge = merge,
+		.finish = finish,
 		.cancel = cancel,
 		.info = info,
 		.stat = get_stat,

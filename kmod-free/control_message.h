@@ -30,7 +30,7 @@ struct control_request {
 };
 
 struct control_info {
-	uint64_t size_bytes, allocated_clusters;
+	uint64_t size_bytes, allocated_clusters, partial_clusters;
 	uint32_t cluster_bytes, image_version, depth, pid;
 	bool readonly, survives;
 	char program[32];
@@ -45,7 +45,7 @@ struct control_reply {
 	int err;                    /* ERROR: negative */
 	char message[512];
 	uint32_t version;                 /* hello */
-	uint64_t pause_ns;                /* switch, merge */
+	uint64_t pause_ns;                /* switch, merge, finish */
 	uint64_t done_bytes, total_bytes; /* PROGRESS */
 	struct control_info info;
 	struct pl_live_stat stat;

@@ -54,6 +54,11 @@ static int refuse_second_change(const struct control *k)
 	return 0;
 }
 
+static int refuse_beside_push(const struct control *k)
+{
+	return k->pushed ? pl_fail(-EBUSY, "an image is pushed to become the top") : 0;
+}
+
 static int refuse_foreign_push(const struct control_conn *c)
 {
 	const struct control *k = c->control;
@@ -168,12 +173,25 @@ static int do_merge(struct control_conn *c, const struct control_request *q, str
 	if (q->child < 1 || q->child >= count)
 		return pl_fail(-EINVAL, "child: %u is no member with one below it, the chain has %zu", q->child, count);
 	int r = refuse_second_change(k);
-	if (r == 0 && k->pushed)
-		r = pl_fail(-EBUSY, "an image is pushed to become the top");
+	if (r == 0)
+		r = refuse_beside_push(k);
 	if (r < 0)
 		return r;
 	begin_change(c, q);
 	k->backend->merge(k->backend->arg, q->child, q->into, &k->change);
+	return CONTROL_LATER;
+}
+
+static int do_finish(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
+{
+	struct control *k = c->control;
+	int r = refuse_second_change(k);
+	if (r == 0)
+		r = refuse_beside_push(k);
+	if (r < 0)
+		return r;
+	begin_change(c, q);
+	k->backend->finish(k->backend->arg, &k->change);
 	return CONTROL_LATER;
 }
 
@@ -224,8 +242,8 @@ int control_run_method(struct control_conn *c, const struct control_request *q, 
 						      struct control_reply *reply) = {
 		[CONTROL_HELLO] = do_hello,     [CONTROL_INFO] = do_info,       [CONTROL_MEMBERS] = do_members,
 		[CONTROL_PUSH] = do_push,       [CONTROL_ABANDON] = do_abandon, [CONTROL_SWITCH] = do_switch,
-		[CONTROL_MERGE] = do_merge,     [CONTROL_CANCEL] = do_cancel,   [CONTROL_STAT] = do_stat,
-		[CONTROL_SET] = do_set,         [CONTROL_RETRY] = do_retry,
+		[CONTROL_MERGE] = do_merge,     [CONTROL_FINISH] = do_finish,   [CONTROL_CANCEL] = do_cancel,
+		[CONTROL_STAT] = do_stat,       [CONTROL_SET] = do_set,         [CONTROL_RETRY] = do_retry,
 	};
 	if (q->method != CONTROL_HELLO && !c->greeted)
 		return pl_fail(-EPROTO, "say hello first");

@@ -53,6 +53,7 @@ static const struct row info_rows[] = {
 	INFO_ROW(image_version, KIND_U32, UINT32_MAX),
 	INFO_ROW(depth, KIND_U32, UINT32_MAX),
 	INFO_ROW(allocated_clusters, KIND_U64, UINT64_MAX),
+	{"partial_clusters", KIND_U64, true, AT(control_reply, info.partial_clusters), UINT64_MAX},
 	INFO_ROW(readonly, KIND_BOOL, 0),
 	INFO_ROW(survives, KIND_BOOL, 0),
 	INFO_ROW(pid, KIND_U32, UINT32_MAX),
@@ -95,6 +96,7 @@ static const struct row *const result_rows[CONTROL_METHOD_COUNT] = {
 	[CONTROL_INFO] = info_rows,
 	[CONTROL_SWITCH] = change_rows,
 	[CONTROL_MERGE] = change_rows,
+	[CONTROL_FINISH] = change_rows,
 	[CONTROL_STAT] = stat_rows,
 };
 

@@ -79,6 +79,13 @@ static void merge(void *arg, uint32_t child, enum pl_merge_into into, struct pl_
 	begin(f, change, false);
 }
 
+static void finish(void *arg, struct pl_change *change)
+{
+	struct control_fake *f = arg;
+	f->finishes++;
+	begin(f, change, false);
+}
+
 static void cancel(void *arg)
 {
 	struct control_fake *f = arg;
@@ -139,6 +146,7 @@ void control_fake_init(struct control_fake *f, struct pl_loop *loop)
 		.abandon = abandon,
 		.switch_top = switch_top,
 		.merge = merge,
+		.finish = finish,
 		.cancel = cancel,
 		.info = info,
 		.stat = get_stat,

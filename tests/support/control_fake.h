@@ -18,7 +18,7 @@ struct control_fake {
 	char pushed[CONTROL_NAME_BYTES + 1]; /* "": nothing is */
 	struct pl_disk_stat stat; /* what stat tells; set and set_on_full change it */
 	uint32_t retries;
-	uint32_t pushes, abandons, switches, merges, cancels;
+	uint32_t pushes, abandons, switches, merges, finishes, cancels;
 	uint32_t child;
 	enum pl_merge_into into;
 	struct pl_switch_options options; /* of the last switch; its cbt_uuid lies in @uuid */

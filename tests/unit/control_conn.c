@@ -264,6 +264,22 @@ Test(control_conn, one_change_at_a_time)
 	cr_assert(eq(u32, fake.merges, 2));
 }
 
+Test(control_conn, finishing_is_a_change_of_its_own)
+{
+	expect(b, PUSH(2, "x"), "result");
+	expect(a, DO(2, "finish"), "EBUSY");
+	expect(b, DO(3, "abandon"), "result");
+	cr_assert(eq(str, (char *)tell(a, DO(3, "finish")), ""));
+	expect(b, MERGE(4), "{\"id\":4,\"error\":\"EBUSY\",\"message\":\"a finish is running on this disk\"}\n");
+	control_fake_finish(&fake, 0);
+	cr_assert(strstr(hear(a), "{\"id\":3,\"result\"") != NULL, "%s", said);
+	cr_assert(eq(str, (char *)tell(a, DO(4, "finish")), ""));
+	leave(a);
+	cr_assert(fake.cancelled);
+	control_fake_finish(&fake, -ECANCELED);
+	cr_assert(eq(u32, fake.finishes, 2));
+}
+
 Test(control_conn, only_neighbours_can_be_merged)
 {
 	expect(a, "{\"id\":2,\"do\":\"merge\",\"child\":0,\"into\":\"child\"}\n", "EINVAL");

@@ -211,9 +211,11 @@ Test(control_message, numbers_of_results_and_events_arrive)
 	answered(&(struct control_reply){.id = 1, .method = CONTROL_SWITCH, .pause_ns = 400000}, &got);
 	cr_assert(eq(u64, got.pause_ns, 400000));
 	answered(&(struct control_reply){.id = 1, .method = CONTROL_INFO,
-					 .info = {.size_bytes = 1ull << 44, .pid = 77, .survives = true}},
+					 .info = {.size_bytes = 1ull << 44, .partial_clusters = 5, .pid = 77,
+						  .survives = true}},
 		 &got);
 	cr_assert(eq(u64, got.info.size_bytes, 1ull << 44));
+	cr_assert(eq(u64, got.info.partial_clusters, 5));
 	cr_assert(eq(u32, got.info.pid, 77));
 	cr_assert(got.info.survives && !got.info.readonly);
 }

@@ -181,7 +181,13 @@ static inline int rpc_merge(struct pl_live *live, uint32_t child, enum pl_merge_
 	struct rpc_answer a;
 	return rpc_ask(live, &q, &a);
 }
-static const struct pl_live_ops rpc_ops = {rpc_members, rpc_push, rpc_abandon, rpc_switch, rpc_merge, NULL};
+static const struct pl_live_ops rpc_ops = {
+	.members = rpc_members,
+	.push = rpc_push,
+	.abandon = rpc_abandon,
+	.switch_top = rpc_switch,
+	.merge = rpc_merge,
+};
 
 static inline void rpc_done(struct pl_change *change)
 {
