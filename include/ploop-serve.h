@@ -68,6 +68,8 @@ struct pl_serve_options {
 	size_t size;
 	struct pl_chain_spec chain; /* its dir_fds are inherited by the server */
 	bool readonly;
+	bool no_partial; /* PL_OPEN_NO_PARTIAL */
+	bool leave;      /* end with pl_disk_leave() */
 	const char *export_name; /* default "" */
 	const char *description;
 	const char *socket;   /* unix socket */
@@ -158,6 +160,7 @@ struct pl_device {
 	/* the library's */
 	uint64_t server_pid, server_start; /* start: ticks after boot; the two name one process for ever */
 	uint64_t backing;                  /* the transport's number: of /dev/nbdN, /dev/loopN */
+	bool leave;                        /* see pl_device_leave() */
 };
 
 /* NULL is fine. */
@@ -193,6 +196,9 @@ PL_API int pl_device_retry(struct pl_device *device);
  * -EBUSY: the server cannot leave now, the sentence tells why · -EOPNOTSUPP: it has no keeper · -EIO: no new one
  * starts, requests wait. */
 PL_API int pl_device_upgrade(struct pl_device *device, uint64_t *gap_ns);
+/* The following pl_device_detach() does not wait until partial clusters are filled: the image may stay unfinished.
+ * -ESRCH: the server has just ended. */
+PL_API int pl_device_leave(struct pl_device *device);
 
 /* All of them, by name. What dead servers left and nobody has mounted is cleaned up on the way. */
 PL_API int pl_device_list(struct pl_device ***out, size_t *count);

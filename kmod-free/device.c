@@ -15,9 +15,11 @@
 #include "kmod-free/devnode.h"
 #include "kmod-free/front.h"
 #include "kmod-free/last_name.h"
+#include "kmod-free/process.h"
 #include "kmod-free/registry.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -223,6 +225,12 @@ int pl_device_add_partition(struct pl_device *d, uint64_t offset_bytes, uint64_t
 }
 
 /* ------------------------------------------------------------------ detach */
+
+int pl_device_leave(struct pl_device *d)
+{
+	d->leave = true;
+	return d->alive ? process_signal(d->server_pid, d->server_start, SIGUSR2) : 0;
+}
 
 int pl_device_detach(struct pl_device *d, uint32_t timeout_ms)
 {

@@ -192,5 +192,7 @@ int device_ensure_clean(const struct pl_device *device)
 	int r = pl_image_info(&top, &info);
 	if (r == -ENOENT || r == -EMEDIUMTYPE)
 		return 0; /* moved meanwhile; raw */
+	if (r == 0 && info.unfinished && device->leave)
+		return 0;
 	return r == 0 && info.in_use == 0 ? 0 : repair(device);
 }

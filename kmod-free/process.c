@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +34,13 @@ uint64_t process_start_ticks(uint64_t pid)
 bool process_is(uint64_t pid, uint64_t start)
 {
 	return pid != 0 && start != 0 && process_start_ticks(pid) == start;
+}
+
+int process_signal(uint64_t pid, uint64_t start, int signal)
+{
+	if (!process_is(pid, start) || kill((pid_t)pid, signal) != 0)
+		return pl_fail(-ESRCH, "process %" PRIu64 " has ended", pid);
+	return 0;
 }
 
 int process_wait_end(uint64_t pid, uint64_t start, uint64_t deadline_ns)

@@ -11,6 +11,9 @@ uint64_t process_start_ticks(uint64_t pid);
 /* Is @pid still the process that was started at @start? */
 bool process_is(uint64_t pid, uint64_t start);
 
+/* Send @signal to it. -ESRCH: it has ended. */
+int process_signal(uint64_t pid, uint64_t start, int signal);
+
 /* Wait until it is not. -ETIMEDOUT. */
 int process_wait_end(uint64_t pid, uint64_t start, uint64_t deadline_ns);
 

@@ -28,6 +28,8 @@ static const struct row {
 	{"--cluster-sectors", KIND_U32, AT(chain.cluster_sectors), "N  cluster size the descriptor tells"},
 	{"--size-sectors", KIND_U64, AT(chain.size_sectors), "N  disk size the descriptor tells"},
 	{"--preallocated", KIND_FLAG, AT(chain.preallocated), "discard keeps the space"},
+	{"--no-partial", KIND_FLAG, AT(no_partial), "copy whole clusters at a first write"},
+	{"--leave", KIND_FLAG, AT(leave), "do not fill partial clusters at the end"},
 	{"--read-only", KIND_FLAG, AT(readonly), "refuse writes"},
 	{"--export", KIND_TEXT, AT(export_name), "NAME  what clients ask for; default: the empty name"},
 	{"--description", KIND_TEXT, AT(description), "TEXT  what clients may show"},

@@ -2,15 +2,17 @@
  *
  *     start     words -> background -> loop -> disk -> sockets, FUSE, control -> pid file -> ready
  *     SIGTERM, SIGINT, SIGHUP, unmounted, the only client gone
- *               no new clients, a change of the chain is cancelled -> requests in flight finish -> disk closed clean ->
- *               sockets and pid file gone
+ *               no new clients, a change of the chain is cancelled -> requests in flight finish -> partial clusters are
+ *               filled -> disk closed clean -> sockets and pid file gone
  *     the same signal again, or 30 s
- *               connections are dropped; what the engine works on still finishes
+ *               connections are dropped; what the engine works on still finishes. When only the filling is left, another
+ *               signal ends it, as SIGUSR2 does
  *     SIGTERM, SIGINT, SIGHUP while a file of the FUSE export is open: ignored
  *     SIGUSR1   the disk's recent events and the connections go to the log
  *     our keeper says leave
  *               requests in flight finish -> disk closed clean -> end; mount and sockets stay, a successor goes on
  *     started by a keeper: the same start, but in the background at once, and with what the dead one left
+ *     SIGUSR2   partial clusters are not filled at the end, or no longer: the image stays unfinished, and fenced
  *
  * Exit code: 0 served and closed clean · 1 failed · 2 wrong words. The last line on stderr says why. */
 #include "base/cleanup.h"
@@ -21,6 +23,7 @@
 #include "fuse.h"
 #include "nbdk.h"
 #include "server_args.h"
+#include "server_close.h"
 #include "server_daemon.h"
 #include "server_keep.h"
 
@@ -50,6 +53,8 @@ struct service {
 	struct server_keep keep;
 	bool leave_wanted, leaving;
 	bool background, stopping, drained, signal_armed;
+	bool closing; /* clients, FUSE and control are gone */
+	struct server_close end;
 	char *pid_path; /* to remove at the end */
 	int signal_fd;
 	struct pl_io signal_io;
@@ -118,12 +123,32 @@ static void dump_line(void *arg, const char *text)
 /* A mounted file system must not be cut off from its disk: who mounted it unmounts it. */
 static void on_termination(struct service *s, const char *why)
 {
-	if (s->options->nbd_device && pl_server_connections(s->server) > 0)
+	if (s->closing)
+		server_close_leave(&s->end);
+	else if (s->options->nbd_device && pl_server_connections(s->server) > 0)
 		pl_log(PL_LOG_WARN, "serve", "%s is ignored: the kernel is connected", why);
 	else if (s->fuse && fuse_export_unmount(s->fuse) == -EBUSY)
 		pl_log(PL_LOG_WARN, "serve", "%s is ignored: %s is in use", why, s->options->fuse_mount_point);
 	else
 		stop(s, why);
+}
+
+static void dump(const struct service *s)
+{
+	if (!s->closing) {
+		pl_disk_dump(s->disk, dump_line, NULL);
+		pl_server_dump(s->server, dump_line, NULL);
+	}
+}
+
+static void obey(struct service *s, int signal)
+{
+	if (signal == SIGUSR1)
+		dump(s);
+	else if (signal == SIGUSR2)
+		server_close_leave(&s->end);
+	else
+		on_termination(s, strsignal(signal));
 }
 
 static void await_signal(struct service *s)
@@ -138,12 +163,8 @@ static void on_signal(struct pl_io *io)
 	s->signal_armed = false;
 	if (io->res == -ECANCELED)
 		return;
-	if (io->res == (int32_t)sizeof(s->signal) && s->signal.ssi_signo == SIGUSR1) {
-		pl_disk_dump(s->disk, dump_line, NULL);
-		pl_server_dump(s->server, dump_line, NULL);
-	} else if (io->res == (int32_t)sizeof(s->signal)) {
-		on_termination(s, strsignal((int)s->signal.ssi_signo));
-	}
+	if (io->res == (int32_t)sizeof(s->signal))
+		obey(s, (int)s->signal.ssi_signo);
 	await_signal(s);
 }
 
@@ -160,6 +181,7 @@ static int take_signals(struct service *s)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 	if (s->signal_fd < 0)
@@ -177,7 +199,8 @@ static int open_disk(struct service *s)
 	char holder[PATH_MAX];
 	struct pl_open_options open = {
 		.size = sizeof(open),
-		.flags = s->options->readonly ? PL_OPEN_READONLY : 0,
+		.flags = (s->options->readonly ? PL_OPEN_READONLY : 0) |
+			 (s->options->no_partial ? PL_OPEN_NO_PARTIAL : 0),
 		.holder_program = holder,
 		.lock_wait_ms = server_keep_is_successor(&s->keep) ? LOCK_WAIT_MS : 0,
 	};
@@ -336,7 +359,6 @@ static int start(struct service *s)
 
 static void end_loop(struct service *s)
 {
-	pl_timer_stop(s->loop, &s->drain);
 	if (s->signal_armed)
 		pl_loop_cancel(s->loop, &s->signal_io);
 	while (s->signal_armed && pl_loop_step(s->loop, true) == 0)
@@ -386,8 +408,11 @@ static int finish(struct service *s)
 	end_transports(s);
 	if (s->loop)
 		r = end_server(s);
+	s->closing = true;
+	if (s->loop)
+		pl_timer_stop(s->loop, &s->drain);
 	if (s->disk) {
-		int closed = s->leaving ? pl_disk_leave(s->disk) : pl_disk_close(s->disk);
+		int closed = s->leaving ? pl_disk_leave(s->disk) : server_close_disk(&s->end, s->loop, s->disk);
 		r = r < 0 ? r : closed;
 	}
 	if (s->loop) {
@@ -482,7 +507,12 @@ int main(int argc, char **argv)
 		server_args_help();
 		return EXIT_DONE;
 	}
-	struct service s = {.options = &args.options, .signal_fd = -1, .inherited = daemon_inherited_sockets()};
+	struct service s = {
+		.options = &args.options,
+		.signal_fd = -1,
+		.inherited = daemon_inherited_sockets(),
+		.end.leave = args.options.leave,
+	};
 	if (!args.options.socket && !args.options.tcp && !args.options.fuse_mount_point && !args.options.nbd_device &&
 	    s.inherited == 0) {
 		fprintf(stderr, "ploop-server: nowhere to serve: give --socket, --tcp, --fuse or --nbd-device\n");

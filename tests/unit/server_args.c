@@ -47,6 +47,8 @@ Test(server_args, everything_said_arrives)
 		.chain = {.images = images, .count = 3, .cluster_sectors = 2048, .size_sectors = 1ull << 40,
 			  .preallocated = true},
 		.readonly = true,
+		.no_partial = true,
+		.leave = true,
 		.export_name = "",
 		.description = "two words",
 		.socket = "/s",
@@ -87,6 +89,8 @@ Test(server_args, everything_said_arrives)
 	cr_assert(eq(u64, got->chain.size_sectors, 1ull << 40));
 	cr_assert(got->chain.preallocated);
 	cr_assert(got->readonly);
+	cr_assert(got->no_partial);
+	cr_assert(got->leave);
 	cr_assert(got->daemonize);
 	cr_assert(got->tls_verify_peer);
 	cr_assert(got->insecure_tcp);
