@@ -39,6 +39,7 @@ static const struct cli_option options[] = {
 		 "what writes do that find no space on the host, until unmounted; else what ploop set said, or wait"),
 	CLI_TEXT(0, "debug", "LIST", struct mount_args, debug,
 		 "debug lines of the server to the system's log: fuse,map"),
+	CLI_PARTIAL(struct mount_args, partial),
 	CLI_OUTSIDE(struct mount_args, outside),
 	CLI_END,
 };
@@ -102,13 +103,15 @@ static int attach(const struct mount_args *a, const struct disk *disk, struct pl
 {
 	char control[PATH_MAX];
 	struct resume_words resume;
-	bool readonly = a->readonly || disk_is_below_top(disk);
+	bool partial = true, readonly = a->readonly || disk_is_below_top(disk);
 	struct disk_options again = {.outside = &a->outside, .uuid = &a->uuid, .for_writing = !readonly};
+	cli_parse_partial(a->partial, &partial); /* it was looked at before */
 	resume_words_of(disk, &again, &resume);
 	struct pl_serve_options serve = {
 		.size = sizeof(serve),
 		.chain = disk->chain,
 		.readonly = readonly,
+		.no_partial = !partial,
 		.control = disk_control(disk, readonly, control, sizeof(control)),
 		.settings = disk_settings(disk),
 		.on_full = a->on_full,
@@ -173,6 +176,9 @@ int mount_check_args(const struct mount_args *a)
 {
 	struct stat st;
 	enum pl_on_full on_full;
+	bool partial;
+	if (cli_parse_partial(a->partial, &partial) != 0)
+		return CLI_MISUSE;
 	if (a->component && strpbrk(a->component, "/\n"))
 		return cli_misuse("-c %s: a name has no slash and no newline", a->component);
 	if (a->mount_point && stat(a->mount_point, &st) != 0)

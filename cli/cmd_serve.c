@@ -8,9 +8,9 @@
 #include <stdlib.h>
 
 struct serve_args {
-	const char *socket, *tcp, *tls_x509, *tls_psk, *export_name, *description, *pid_file, *debug,
-		*on_full;
-	bool read_only, tls_verify_peer, insecure_tcp, daemonize;
+	const char *socket, *tcp, *tls_x509, *tls_psk, *export_name, *description, *pid_file, *debug, *on_full;
+	const char *partial;
+	bool read_only, tls_verify_peer, insecure_tcp, daemonize, no_wait;
 	struct cli_uuid uuid;
 	struct cli_list outside, allow_uids;
 	struct cli_format format;
@@ -37,6 +37,9 @@ static const struct cli_option options[] = {
 	CLI_TEXT(0, "pid-file", "FILE", struct serve_args, pid_file,
 		 "write the server's process id there when it is ready"),
 	CLI_FLAG(0, "daemonize", struct serve_args, daemonize, "return when ready and serve in the background"),
+	CLI_PARTIAL(struct serve_args, partial),
+	CLI_FLAG(0, "no-wait", struct serve_args, no_wait,
+		 "leave unfinished clusters so at the end: see ploop finish"),
 	CLI_OUTSIDE(struct serve_args, outside),
 	CLI_TEXT(0, "on-full", "wait|fail", struct serve_args, on_full,
 		 "what writes do that find no space on the host; else what ploop set said, or wait"),
@@ -77,13 +80,18 @@ static int become_server(const struct serve_args *a, const struct disk *disk)
 	uint32_t uids[CLI_LIST_MAX];
 	char control[PATH_MAX];
 	bool readonly = a->read_only || disk_is_below_top(disk);
+	bool partial = true;
 	int r = read_uids(&a->allow_uids, uids);
+	if (r == 0)
+		r = cli_parse_partial(a->partial, &partial);
 	if (r != 0)
 		return r;
 	return pl_serve_exec(&(struct pl_serve_options){
 		.size = sizeof(struct pl_serve_options),
 		.chain = disk->chain,
 		.readonly = readonly,
+		.no_partial = !partial,
+		.leave = a->no_wait,
 		.control = disk_control(disk, readonly, control, sizeof(control)),
 		.export_name = a->export_name,
 		.description = a->description,

@@ -2,12 +2,16 @@
  * done when a later step fails, and the command can be given again. */
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/finish_disk.h"
 #include "cli/guest_mount.h"
 #include "cli/guest_usage.h"
 #include "cli/interrupt.h"
+#include "cli/live.h"
+#include "cli/resolve.h"
 
 #include "base/cleanup.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +20,7 @@
 
 struct umount_args {
 	const char *device, *mount_point, *component, *timeout;
-	bool force;
+	bool force, no_wait;
 };
 
 static const struct cli_option options[] = {
@@ -27,6 +31,7 @@ static const struct cli_option options[] = {
 		 "how long to try while it is in use, by default 60"),
 	CLI_FLAG(0, "force", struct umount_args, force,
 		 "kill its server first: what was not written is lost, and requests that wait fail"),
+	CLI_FLAG(0, "no-wait", struct umount_args, no_wait, "leave unfinished clusters so: see ploop finish"),
 	CLI_END,
 };
 
@@ -77,21 +82,65 @@ static int settle_server(struct pl_device *d, bool force)
 		       "--force gives up what was not written", d->node, d->why);
 }
 
-static int umount_device(struct pl_device *d, bool force, uint64_t timeout_ms)
+/* Before the server is stopped, so that it is seen how far it is. Whatever keeps it from being done here, the server tries
+ * again at its end; but who interrupts us wants the disk to stay as it is. */
+static int finish_first(const struct pl_device *d)
+{
+	struct live_disk disk;
+	struct pl_disk_info info;
+	int r = 0;
+	if (!d->bundle[0] || d->readonly || !d->alive || live_disk_open(d->bundle, NULL, &disk) != 0)
+		return 0;
+	if (disk.live && disk.live->ops->info(disk.live, &info) == 0 && info.partial_clusters > 0)
+		r = finish_running(disk.live);
+	live_disk_close(&disk);
+	return r == -ECANCELED ? r : 0;
+}
+
+static bool is_unfinished(const struct pl_device *d)
+{
+	struct pl_image_ref top = {.path = d->images[d->image_count - 1], .dir_fd = -1, .format = PL_FORMAT_PLOOP};
+	struct pl_chain_spec chain = {.size = sizeof(chain), .images = &top, .count = 1};
+	struct live_disk disk = {0};
+	if (d->bundle[0] && disk_open_bundle(d->bundle, NULL, &disk.bundle) == 0)
+		pl_bundle_chain(disk.bundle, NULL, &chain);
+	bool unfinished = chain_is_unfinished(&chain);
+	live_disk_close(&disk);
+	return unfinished;
+}
+
+/* The server of a disk without a descriptor fills at its end, and that may take its time. */
+static int detach(struct pl_device *d, uint64_t timeout_ms)
+{
+	int r;
+	do
+		r = pl_device_detach(d, (uint32_t)timeout_ms);
+	while (r == -ETIMEDOUT && !d->leave && is_unfinished(d) && !interrupt_seen());
+	return r;
+}
+
+static int umount_device(struct pl_device *d, const struct umount_args *a, uint64_t timeout_ms)
 {
 	interrupt_catch();
-	int r = settle_server(d, force);
+	int r = settle_server(d, a->force);
 	if (r < 0)
 		return cli_exit_code(r, CLI_AT_UMOUNT);
 	if (!d->alive)
 		console_warn("The server of %s died: what was not synced before may be lost", d->node);
 	r = unmount_all(d, timeout_ms);
+	if (r == 0 && !a->no_wait)
+		r = finish_first(d);
 	if (r < 0)
 		return cli_exit_code(r, CLI_AT_UMOUNT);
-	r = pl_device_detach(d, (uint32_t)timeout_ms);
+	if (a->no_wait)
+		pl_device_leave(d);
+	r = detach(d, timeout_ms);
 	if (r < 0)
 		return cli_exit_code(r, r == -EBUSY || r == -ETIMEDOUT ? CLI_AT_UMOUNT : CLI_AT_DEVICE);
 	console_say("Removed %s", d->node);
+	if (a->no_wait && is_unfinished(d))
+		console_warn("%s stays unfinished, and stock tools refuse it: run ploop finish",
+			     d->bundle[0] ? d->bundle : d->images[d->image_count - 1]);
 	return 0;
 }
 
@@ -125,7 +174,7 @@ static int run(void *p, int argc, char **argv)
 	if (r < 0)
 		return r != -ENOENT ? cli_exit_code(r, CLI_AT_DEVICE)
 				    : a->mount_point ? EXIT_PARAM : EXIT_DEV_NOT_MOUNTED;
-	r = umount_device(device, a->force, timeout_s * 1000);
+	r = umount_device(device, a, timeout_s * 1000);
 	pl_device_free(device);
 	return r;
 }
@@ -144,6 +193,7 @@ const struct cli_command cmd_umount = {
 		{"ploop umount -m /mnt/test", "By where it is mounted"},
 		{"ploop umount /vz/test", "By its folder"},
 		{"ploop umount -d /dev/mapper/ploop1000", "By its device"},
+		{"ploop umount --no-wait /vz/test", "At once; ploop finish does the rest some time"},
 	},
 	.args_bytes = sizeof(struct umount_args),
 	.max_words = 1,

@@ -89,6 +89,10 @@ struct cli_option {
 	CLI_LIST(0, "outside", "FILE", type, field,                                                                    \
 		 "allow the descriptor to name FILE, which lies outside its folder; may be repeated")
 
+#define CLI_PARTIAL(type, field)                                                                                       \
+	CLI_TEXT(0, "partial", "on|off", type, field,                                                                  \
+		 "may a first write put down only its own part of a cluster? By default on")
+
 struct cli_example {
 	const char *line, *text;
 };
@@ -139,6 +143,9 @@ int cli_parse_number(const char *text, uint64_t *number);
 int cli_parse_uuid(const char *text, struct cli_uuid *uuid);
 int cli_parse_format(const char *text, struct cli_format *format);
 int cli_parse_on_full(const char *text, enum pl_on_full *what); /* "wait", "fail" */
+
+/* The value of --partial; NULL is the default. 0 or CLI_MISUSE. */
+int cli_parse_partial(const char *text, bool *partial);
 
 /* A new id. -EIO: there is no randomness. */
 int cli_random_uuid(struct cli_uuid *uuid);

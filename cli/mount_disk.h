@@ -7,7 +7,8 @@
 
 struct mount_args {
 	bool readonly, fsck, no_scan, quota;
-	const char *mount_point, *type, *data, *device, *component, *transport, *debug, *on_full;
+	const char *mount_point, *type, *data, *device, *component, *transport, *debug, *on_full,
+		*partial;
 	struct cli_uuid uuid;
 	struct cli_format format;
 	struct cli_list outside;

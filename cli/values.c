@@ -95,6 +95,14 @@ int cli_parse_uuid(const char *text, struct cli_uuid *uuid)
 	return 0;
 }
 
+int cli_parse_partial(const char *text, bool *partial)
+{
+	*partial = !text || strcmp(text, "on") == 0;
+	if (*partial || strcmp(text, "off") == 0)
+		return 0;
+	return cli_misuse("--partial %s is neither on nor off", text);
+}
+
 int cli_random_uuid(struct cli_uuid *uuid)
 {
 	uint8_t b[16];
