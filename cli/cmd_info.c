@@ -1,9 +1,12 @@
 /* ploop info: usage of the file system, geometry, device. Works on a disk in use: it only looks. */
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/finish_disk.h"
 #include "cli/guest_usage.h"
+#include "cli/live.h"
 #include "cli/output.h"
 #include "cli/resolve.h"
+#include "cli/with_disk.h"
 #include "ploop-serve.h"
 
 #include <errno.h>
@@ -100,6 +103,48 @@ static int print_usage(const struct disk *disk, const struct pl_device *device, 
 	return 0;
 }
 
+struct unfinished_row {
+	bool unfinished;
+	uint64_t clusters;
+};
+
+static const struct out_column unfinished_columns[] = {
+	OUT_BOOL("unfinished", NULL, 0, NULL, struct unfinished_row, unfinished),
+	OUT_U64("unfinished_clusters", "unfinished:\t", 0, " clusters, see ploop finish\n", struct unfinished_row, clusters),
+	OUT_END,
+};
+
+static int count_partial(struct pl_disk *disk, void *arg)
+{
+	struct pl_disk_info info;
+	pl_disk_get_info(disk, &info);
+	*(uint64_t *)arg = info.partial_clusters;
+	return 0;
+}
+
+/* The server knows; of a stopped disk the image does. */
+static uint64_t unfinished_clusters(const struct disk *disk)
+{
+	struct pl_live *live = NULL;
+	struct pl_disk_info info = {0};
+	if (live_find(disk->bundle, &live) == 0 && live)
+		live->ops->info(live, &info);
+	else
+		with_disk(&disk->chain, WITH_DISK_PEEK, count_partial, &info.partial_clusters);
+	pl_live_close(live);
+	return info.partial_clusters;
+}
+
+/* The lines of the stock tool come first, and alone when there is nothing to tell. */
+static void print_unfinished(const struct disk *disk, struct out *out)
+{
+	struct unfinished_row row = {.unfinished = chain_is_unfinished(&disk->chain)};
+	if (row.unfinished)
+		row.clusters = unfinished_clusters(disk);
+	if (row.unfinished || out->json)
+		out_row(out, unfinished_columns, &row);
+}
+
 static void print_device(const struct pl_device *device, struct out *out)
 {
 	struct device_row row = {device ? device->node : "", device ? device->partition : ""};
@@ -116,6 +161,8 @@ static int print_parts(const struct info_args *args, const struct disk *disk, co
 		print_device(device, out);
 	if (r == 0 && !args->spec && !args->device)
 		r = print_usage(disk, device, out);
+	if (r == 0 && (args->spec || !args->device))
+		print_unfinished(disk, out);
 	return r;
 }
 
