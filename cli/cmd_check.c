@@ -2,6 +2,7 @@
 #include "cli/attached.h"
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/finish_disk.h"
 #include "cli/output.h"
 #include "cli/resolve.h"
 
@@ -177,6 +178,30 @@ static int check_one_file(const struct check_args *args, const char *path, struc
 	return check_image(args, &image, flags_of(args), args->raw ? (uint32_t)args->cluster_sectors : 0, out);
 }
 
+/* Its top has clusters that are partly written: what is below it has the rest, so that only a disk can be finished. */
+static int finish_top(const struct check_args *args, const struct pl_chain_spec *chain, struct out *out)
+{
+	struct check_run run = {.args = args, .image = chain->images[chain->count - 1].path, .out = out};
+	int r = finish_stopped(chain);
+	if (r < 0)
+		return cli_exit_code(r, CLI_AT_OPEN);
+	on_finding(&run, &(struct pl_finding){"unfinished-clusters", "The image had clusters that were partly written",
+					      PL_VERDICT_FIXED, false});
+	return 0;
+}
+
+/* Only who may change the disk locks it. */
+static int open_disk(const struct check_args *args, char **argv, struct disk *disk)
+{
+	struct disk_options how = {.outside = &args->outside, .uuid = &args->uuid};
+	int r = disk_resolve(1, argv, &how, disk);
+	how.for_writing = r == 0 && !args->ro && !args->uuid.text[0] && chain_is_unfinished(&disk->chain);
+	if (!how.for_writing)
+		return r;
+	disk_close(disk);
+	return disk_resolve(1, argv, &how, disk);
+}
+
 static int check_words(const struct check_args *args, char **argv, struct out *out)
 {
 	if (!disk_word_is_descriptor(argv[0]))
@@ -185,10 +210,13 @@ static int check_words(const struct check_args *args, char **argv, struct out *o
 	if (r != 0)
 		return r;
 	struct disk disk;
-	r = disk_resolve(1, argv, &(struct disk_options){.outside = &args->outside, .uuid = &args->uuid}, &disk);
+	r = open_disk(args, argv, &disk);
 	if (r != 0)
 		return r;
-	r = check_chain(args, &disk.chain, out);
+	if (disk.lock_fd && chain_is_unfinished(&disk.chain))
+		r = finish_top(args, &disk.chain, out);
+	if (r == 0)
+		r = check_chain(args, &disk.chain, out);
 	disk_close(&disk);
 	return r;
 }
