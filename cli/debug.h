@@ -3,6 +3,7 @@
 #define PLOOP_CLI_DEBUG_H
 
 #include "cli/command.h"
+#include "layout/journal.h"
 
 struct debug_args {
 	bool json;
@@ -18,5 +19,8 @@ struct debug_image {
 	uint64_t file_bytes;
 };
 int debug_open(const char *path, struct debug_image *out);
+
+/* Of a fenced image: make @h true, and tell its journal. -EUCLEAN: the header points to none. */
+int debug_unfence(const struct debug_image *image, const char *path, struct lay_header *h, struct lay_journal *journal);
 
 #endif

@@ -100,6 +100,10 @@ static int read_header(struct walk *w, const struct debug_image *image, const ch
 	if (pread(image->fd, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes) ||
 	    lay_header_decode(bytes, &w->header) != LAY_OK)
 		return pl_fail(-EMEDIUMTYPE, "%s does not begin with the header of a ploop image", path);
+	struct lay_journal journal;
+	int r = lay_is_fenced(&w->header) ? debug_unfence(image, path, &w->header, &journal) : 0;
+	if (r < 0)
+		return r;
 	if (w->header.cluster_sectors == 0)
 		return pl_fail(-EUCLEAN, "%s: the cluster size is 0", path);
 	w->file_clusters = image->file_bytes / lay_cluster_bytes(&w->header);

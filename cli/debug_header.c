@@ -1,4 +1,5 @@
 /* The header as it is on disk: nothing is judged. */
+#include "cli/console.h"
 #include "cli/debug.h"
 #include "cli/output.h"
 
@@ -30,6 +31,35 @@ static const struct out_column columns[] = {
 	OUT_U64("file_bytes", "file:           ", 0, " bytes\n", struct header_row, file_bytes),
 	OUT_END,
 };
+
+/* A fenced header hides cluster size and flags; where the extension would be is the journal. */
+struct fence_row {
+	uint32_t cluster_sectors, flags;
+	uint64_t journal_sectors, journal_bytes;
+};
+
+static const struct out_column fence_columns[] = {
+	OUT_U32("fenced_cluster_sectors", "fenced: true cluster ", 0, " sectors,", struct fence_row, cluster_sectors),
+	OUT_U32("fenced_flags", " true flags ", 0, ",", struct fence_row, flags),
+	OUT_U64("journal_sectors", " journal at ", 0, " sectors,", struct fence_row, journal_sectors),
+	OUT_U64("journal_bytes", " of ", 0, " bytes\n", struct fence_row, journal_bytes),
+	OUT_END,
+};
+
+static void print_fence(const struct debug_image *image, const char *path, struct lay_header h, struct out *out)
+{
+	struct lay_journal journal;
+	uint64_t at = h.ext_sectors;
+	if (!lay_is_fenced(&h))
+		return;
+	if (debug_unfence(image, path, &h, &journal) < 0) {
+		console_warn("%s", pl_error());
+		pl_error_clear();
+		return;
+	}
+	struct fence_row row = {h.cluster_sectors, h.flags, at, journal.area_bytes};
+	out_row(out, fence_columns, &row);
+}
 
 static const struct cli_option options[] = {
 	CLI_JSON(struct debug_args, json),
@@ -86,6 +116,7 @@ static int run(void *p, int argc, char **argv)
 	struct out out;
 	out_begin(&out, args->json);
 	out_row(&out, columns, &row);
+	print_fence(&image, argv[0], h, &out);
 	return out_end(&out);
 }
 
