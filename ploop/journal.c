@@ -39,15 +39,15 @@ static bool has_room(const struct writer *w)
 	return j->at_bytes + bytes <= area_bytes(w, j->area);
 }
 
-/* A whole cluster whose BAT entry is not durable must not lose the journal's; one that is being made counts. */
+/* Nothing is partial or about to be. A whole cluster whose BAT entry is not durable must not lose the journal's. */
 static bool may_unfence(const struct partials *p)
 {
-	uint32_t slot = p->count ? PARTIAL_NONE : p->dirty_head;
-	if (p->reserved > 0)
+	if (p->count > 0 || p->reserved > 0)
 		return false;
+	uint32_t slot = p->dirty_head;
 	while (slot != PARTIAL_NONE && !(p->slots[slot].state == PARTIAL_GONE && p->slots[slot].journaled))
 		slot = p->slots[slot].next;
-	return p->count == 0 && slot == PARTIAL_NONE;
+	return slot == PARTIAL_NONE;
 }
 
 static enum journal_step choose(const struct writer *w)
