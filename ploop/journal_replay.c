@@ -45,6 +45,14 @@ static int bad_entry(const struct writer *w, struct gclu g, struct fclu f)
 		       (unsigned long long)(w->image->store->size_bytes >> w->disk->cluster_shift));
 }
 
+static bool units_are_sound(const struct partials *p, const uint64_t *units)
+{
+	uint64_t any = 0, beyond = p->units % 64 ? ~UINT64_C(0) << p->units % 64 : 0;
+	for (uint32_t w = 0; w < p->words; w++)
+		any |= units[w];
+	return any && !(units[p->words - 1] & beyond);
+}
+
 /* 1: take it · 0: the cluster is whole, what is said here is old · -EUCLEAN */
 static int judge(struct writer *w, struct gclu g, struct fclu f)
 {
@@ -80,7 +88,7 @@ static int adopt_shared(struct writer *w)
 		struct gclu g = partial_word_guest(word);
 		struct fclu f = partial_word_file(word);
 		int take = word == PARTIAL_CELL_EMPTY ? 0 : judge(w, g, f);
-		if (take > 0 && partial_find(p, g) != PARTIAL_NONE)
+		if (take > 0 && (partial_find(p, g) != PARTIAL_NONE || !units_are_sound(p, partial_bits(p, slot))))
 			take = bad_entry(w, g, f);
 		if (take < 0)
 			return take;
@@ -91,22 +99,6 @@ static int adopt_shared(struct writer *w)
 }
 
 /* ---- the journal in the file */
-
-static int apply_entry(struct writer *w, struct lay_journal_entry e, const uint64_t *units)
-{
-	struct partials *p = w->partials;
-	if (e.g.n >= w->disk->map.clusters)
-		return bad_entry(w, e.g, e.f);
-	uint32_t slot = partial_find(p, e.g);
-	if (slot != PARTIAL_NONE)
-		partial_leave(p, slot);
-	if (e.f.n == 0)
-		return 0;
-	if (!partial_reserve(p))
-		return bad_entry(w, e.g, e.f);
-	partial_insert(p, e.g, e.f, units);
-	return 0;
-}
 
 /* What is over gives its slot back at once: the same clusters may come in each record. */
 static void sweep(struct partials *p)
@@ -120,6 +112,24 @@ static void sweep(struct partials *p)
 		else
 			partial_release(p, slot);
 	}
+}
+
+static int apply_entry(struct writer *w, struct lay_journal_entry e, const uint64_t *units)
+{
+	struct partials *p = w->partials;
+	if (e.g.n >= w->disk->map.clusters)
+		return bad_entry(w, e.g, e.f);
+	uint32_t slot = partial_find(p, e.g);
+	if (slot != PARTIAL_NONE) {
+		partial_leave(p, slot);
+		sweep(p);
+	}
+	if (e.f.n == 0)
+		return 0;
+	if (!units_are_sound(p, units) || !partial_reserve(p))
+		return bad_entry(w, e.g, e.f);
+	partial_insert(p, e.g, e.f, units);
+	return 0;
 }
 
 static int apply_record(struct writer *w, const uint8_t *record, uint32_t entries)
