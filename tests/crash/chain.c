@@ -64,6 +64,29 @@ Test(crash_chain, D1_D3_D4_hold_over_several_lives_in_which_images_are_merged)
 	must_hold(plan, 200);
 }
 
+Test(crash_chain, D1_D3_D7_hold_while_a_top_with_partial_clusters_changes)
+{
+	struct crash_plan plan = switches;
+	plan.partials = true;
+	must_hold(plan, 400);
+}
+
+Test(crash_chain, D1_D3_D7_hold_while_images_with_partial_clusters_are_merged)
+{
+	struct crash_plan plan = merges;
+	plan.partials = true;
+	must_hold(plan, 500);
+}
+
+Test(crash_chain, D1_D3_D7_hold_over_several_lives_of_partial_clusters_in_a_chain_that_changes)
+{
+	struct crash_plan plan = merges;
+	plan.partials = true;
+	plan.ops = 60;
+	plan.lives = 3;
+	must_hold(plan, 100);
+}
+
 /* ---- a test that cannot fail proves nothing: the same runs, with a rule broken, must be caught */
 
 static void must_be_caught(struct crash_plan plan)

@@ -43,6 +43,26 @@ Test(crash, D1_D3_D4_hold_over_several_lives_of_long_runs)
 	cr_expect(eq(str, t.why, ""));
 }
 
+static void must_hold(struct crash_plan plan, uint64_t crashes, uint64_t step)
+{
+	struct crash_tally t = {0};
+	uint64_t seed = prng_seed(1);
+	cr_log_info("SEED=%llu", (unsigned long long)seed);
+	for (; t.crashes < crash_count(crashes) && !t.why[0]; seed++)
+		crash_walk(loop, seed, plan, 1, step, &t);
+	cr_expect(eq(str, t.why, ""));
+}
+
+Test(crash, D1_D3_D7_hold_with_partial_clusters)
+{
+	must_hold((struct crash_plan){.ops = 20, .images = 4, .partials = true}, 700, 1);
+}
+
+Test(crash, D1_D3_D7_hold_with_partial_clusters_over_several_lives)
+{
+	must_hold((struct crash_plan){.ops = 80, .images = 3, .lives = 3, .partials = true}, 150, 29);
+}
+
 /* A test that cannot fail proves nothing: the same runs, with a rule broken, must be caught. */
 static void must_be_caught(struct crash_plan plan)
 {
@@ -55,10 +75,20 @@ static void must_be_caught(struct crash_plan plan)
 
 Test(crash, D3_broken_bat_before_data_is_caught)
 {
-	must_be_caught((struct crash_plan){.ops = 30, .images = 5, .sync_lies = true});
+	must_be_caught((struct crash_plan){.ops = 30, .images = 5, .no_partials = true, .sync_lies = true});
 }
 
 Test(crash, D4_broken_reuse_before_the_round_is_caught)
 {
 	must_be_caught((struct crash_plan){.ops = 30, .images = 5, .reuses_early = true});
+}
+
+Test(crash, D3_broken_journal_before_data_is_caught)
+{
+	must_be_caught((struct crash_plan){.ops = 30, .images = 5, .partials = true, .sync_lies = true});
+}
+
+Test(crash, D1_broken_journal_that_lacks_units_is_caught)
+{
+	must_be_caught((struct crash_plan){.ops = 30, .images = 5, .partials = true, .forgets_units = true});
 }

@@ -7,6 +7,7 @@ static void break_rules(struct rig *r, const struct crash_plan *plan)
 {
 	r->reuses_early = plan->reuses_early;
 	r->forgets_old_top = plan->forgets_old_top;
+	r->forgets_units = plan->forgets_units;
 	for (uint32_t i = 0; i < r->chain.depth; i++)
 		r->chain.at[i].m->lies = i + 1 < r->chain.depth ? plan->lower_sync_lies : plan->sync_lies;
 }
@@ -16,6 +17,7 @@ static bool live(struct rig *r, const struct crash_plan *plan, uint64_t fails_at
 {
 	rig_start_journal(r, fails_at_op);
 	break_rules(r, plan);
+	r->no_partials = plan->no_partials;
 	int opened = rig_open(r);
 	if (opened < 0) {
 		if (!r->power.failed)
@@ -24,13 +26,15 @@ static bool live(struct rig *r, const struct crash_plan *plan, uint64_t fails_at
 	}
 	r->changes_percent = plan->changes_percent;
 	r->merges = plan->merges;
+	r->small_percent = plan->partials ? 60 : 0;
+	r->rests_percent = plan->partials ? 15 : 0;
 	bool ok = rig_run(r, plan->ops);
 	ok = rig_drain(r) && ok;
 	if (r->busy > 0) /* they hang: it cannot be closed */
 		return false;
 	if (prng_percent(&r->random, 50)) /* else it is closed while the chain changes */
 		ok = rig_wait(r) && ok;
-	int closed = rig_close(r);
+	int closed = r->disk ? rig_close(r) : 0;
 	if (!r->power.failed && closed < 0 && ok)
 		return rig_wrong(r, "close: %s", pl_error());
 	return ok && !r->why[0] && (r->power.failed || rig_check_closed(r));
@@ -111,6 +115,10 @@ void crash_walk(struct pl_loop *loop, uint64_t seed, struct crash_plan plan, uin
 	char text[128];
 	struct prng p = {seed};
 	struct rig_shape shape = rig_random_shape(&p);
+	if (plan.partials) {
+		shape.full_base = true;
+		shape.depth = MAX(shape.depth, 2);
+	}
 	rig_describe(&shape, text, sizeof(text));
 	struct rig *disk = rig_new(loop, &shape, seed);
 	bool reached = true;

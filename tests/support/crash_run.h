@@ -11,10 +11,12 @@ struct crash_plan {
 	uint32_t lives;	      /* the run goes on with the last of them, and fails again, so often */
 	uint32_t changes_percent; /* how often the chain changes: rig_random_change() */
 	bool merges;
+	bool no_partials;
+	bool partials; /* small writes over a full base; they are filled, finished and left in between */
 	/* broken on purpose, for the test of the tests */
 	bool sync_lies;	/* of the top */
 	bool lower_sync_lies; /* of the images below it: only merges write them */
-	bool reuses_early, forgets_old_top;
+	bool reuses_early, forgets_old_top, forgets_units;
 };
 
 /* @r is not open; it is used up. false: r->why. *@reached: the run was long enough for its power to fail. */

@@ -8,8 +8,10 @@
 
 #include "base/invariant.h"
 #include "ploop/disk.h"
+#include "ploop/partial.h"
 
-#define HANG_NS	   (60 * NS_PER_S)
+#define HANG_NS	     (60 * NS_PER_S)
+#define UNIT_SECTORS (LAY_UNIT_BYTES / SECTOR_BYTES)
 
 bool rig_wrong(struct rig *r, const char *fmt, ...)
 {
@@ -59,12 +61,24 @@ static void forget_old_top(struct pl_disk *d)
 		req_complete(req_of_node(n));
 }
 
+/* D1, broken on purpose: a record lacks what has changed. */
+static void forget_units(struct rig *r)
+{
+	struct partials *p = r->disk->writer->partials;
+	for (uint32_t slot = p ? partial_take_dirty(p) : PARTIAL_NONE, next; slot != PARTIAL_NONE; slot = next) {
+		next = p->slots[slot].next;
+		p->slots[slot].dirty = false;
+	}
+}
+
 bool rig_turn(struct rig *r)
 {
 	if (pl_loop_step(r->loop, false) < 0)
 		return rig_wrong(r, "loop: %s", pl_error());
 	if (r->reuses_early && r->disk)
 		reuse_early(r);
+	if (r->forgets_units && r->disk)
+		forget_units(r);
 	if (r->forgets_old_top && r->disk && r->disk->leaving)
 		forget_old_top(r->disk);
 	return !r->why[0];
@@ -196,11 +210,28 @@ static void random_range(struct rig *r, uint64_t *first, uint64_t *count)
 	*count = MIN(*count, r->sectors - *first);
 }
 
+/* A few units, or parts of them; where something partial was already, mostly. */
+static bool random_small_write(struct rig *r)
+{
+	struct prng *p = &r->random;
+	uint32_t hot = prng_percent(p, 60) ? MIN(r->shape.clusters, 4) : r->shape.clusters;
+	bool in_units = prng_percent(p, 60);
+	uint64_t first = (uint64_t)prng_below(p, hot) * RIG_CLUSTER_SECTORS + prng_below(p, RIG_CLUSTER_SECTORS);
+	uint64_t count = 1 + prng_below(p, 20);
+	if (in_units) {
+		first = round_down_pow2(first, UNIT_SECTORS);
+		count = round_up_pow2(count, UNIT_SECTORS);
+	}
+	return rig_submit(r, PL_WRITE, prng_percent(p, 10) ? PL_FUA : 0, first, MIN(count, r->sectors - first), false);
+}
+
 bool rig_random_op(struct rig *r)
 {
 	uint32_t flags;
 	uint64_t first = 0, count = 0;
 	bool zeros;
+	if (r->small_percent && prng_percent(&r->random, r->small_percent))
+		return random_small_write(r);
 	enum pl_op op = random_kind(&r->random, &flags, &zeros);
 	if (op != PL_FLUSH)
 		random_range(r, &first, &count);
@@ -213,6 +244,8 @@ bool rig_run(struct rig *r, uint32_t ops)
 		if (!rig_random_op(r))
 			return false;
 		if (r->changes_percent && prng_percent(&r->random, r->changes_percent) && !rig_random_change(r))
+			return false;
+		if (r->rests_percent && prng_percent(&r->random, r->rests_percent) && !rig_random_rest(r))
 			return false;
 		for (uint32_t turns = prng_below(&r->random, 4); turns > 0; turns--)
 			if (!rig_turn(r))
@@ -284,8 +317,9 @@ struct rig_shape rig_random_shape(struct prng *p)
 
 void rig_describe(const struct rig_shape *s, char *out, size_t n)
 {
-	snprintf(out, n, "v%u clusters=%u depth=%u%s align=%u%s%s%s%s", s->version, s->clusters, s->depth,
-		 s->raw_base ? " raw-base" : "", s->io_align, s->no_punch ? " no-punch" : "",
+	snprintf(out, n, "v%u clusters=%u depth=%u%s%s align=%u%s%s%s%s", s->version, s->clusters, s->depth,
+		 s->raw_base ? " raw-base" : "", s->full_base ? " full-base" : "",
+		 s->io_align, s->no_punch ? " no-punch" : "",
 		 s->no_zero_range ? " no-zero-range" : "", s->no_allocate ? " no-allocate" : "",
 		 s->preallocated ? " preallocated" : "");
 }

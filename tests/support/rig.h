@@ -24,6 +24,7 @@ struct rig_shape {
 	uint32_t clusters;
 	uint32_t depth; /* to begin with */
 	bool raw_base;
+	bool full_base; /* no cluster of it is a hole, so that a first write above is one over data */
 	uint32_t io_align, mem_align; /* 0: 1 */
 	bool no_punch, no_zero_range, no_allocate;
 	bool preallocated; /* discard keeps the space */
@@ -51,7 +52,7 @@ struct rig_chain { /* base first, as a descriptor would name it */
 
 struct rig_change {
 	struct pl_change change;
-	enum rig_change_kind { RIG_NO_CHANGE, RIG_SWITCH, RIG_MERGE } kind; /* under way */
+	enum rig_change_kind { RIG_NO_CHANGE, RIG_SWITCH, RIG_MERGE, RIG_FINISH } kind; /* under way */
 	uint32_t leaves; /* RIG_MERGE: the place of the member that does */
 	bool cancelled;
 	uint32_t done; /* changes that succeeded */
@@ -74,6 +75,8 @@ struct rig {
 	struct rig_change change;
 	bool merges;		  /* rig_random_change() does */
 	uint32_t changes_percent; /* of the requests of rig_run() are followed by rig_random_change() */
+	uint32_t small_percent;	  /* of them are writes of some units, or less */
+	uint32_t rests_percent;	  /* of them are followed by rig_random_rest() */
 	struct power power;
 	bool journaled;
 	struct fault_plan *faults; /* of the top that is opened; NULL: none */
@@ -84,7 +87,9 @@ struct rig {
 	uint32_t busy;
 	uint64_t refused; /* requests that ended with an error */
 	bool errors_expected;
+	bool no_partials;     /* rig_open() wants none */
 	bool reuses_early; /* breaks D4 on purpose */
+	bool forgets_units;   /* breaks D1 on purpose: the journal is not told which units became valid */
 	bool forgets_old_top; /* breaks D1 on purpose: a flush does not wait for the top that is being sealed */
 	char why[512];
 };
@@ -105,6 +110,8 @@ void rig_describe(const struct rig_shape *s, char *out, size_t n);
 int rig_open(struct rig *r);
 int rig_open_flags(struct rig *r, uint32_t flags);
 int rig_close(struct rig *r);
+/* Close, but for its partial clusters: no request is in flight and no change under way. */
+int rig_leave(struct rig *r);
 
 /* @op with @flags of ploop.h; zeros: a PL_WRITE of zeros. Waits for a free slot. */
 bool rig_submit(struct rig *r, enum pl_op op, uint32_t flags, uint64_t first, uint64_t count, bool zeros);
@@ -120,6 +127,8 @@ bool rig_judge(struct rig *r, enum model_event event);
 bool rig_settle(struct rig *r);
 /* Are the images of the chain, after a clean close, plain ones? Memory only. */
 bool rig_check_closed(struct rig *r);
+/* The same after rig_leave(), but that the top may be fenced. */
+bool rig_check_left(struct rig *r);
 
 /* ---- the chain changes; the disk is open and requests may be under way */
 
@@ -131,11 +140,19 @@ void rig_abandon(struct rig *r);
 /* Begin; r->change tells how it goes, rig_wait() waits for its end. @options may be NULL. */
 void rig_switch(struct rig *r, const struct pl_switch_options *options);
 void rig_merge(struct rig *r, uint32_t child, enum pl_merge_into into);
+void rig_finish(struct rig *r);
 void rig_cancel(struct rig *r);
 /* Until no change is under way. */
 bool rig_wait(struct rig *r);
 /* Any of these, or the descriptor names r->chain alone from now on. */
 bool rig_random_change(struct rig *r);
+
+/* ---- time and closing, as they concern partial clusters */
+
+/* So much time passes that each timer is due, and no partial cluster was written for a while. */
+void rig_let_time_pass(struct rig *r);
+/* Time passes, what is partial is finished, or the disk is left and opened again. */
+bool rig_random_rest(struct rig *r);
 
 /* ---- power */
 

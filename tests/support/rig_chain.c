@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/byteorder.h"
 #include "base/invariant.h"
 #include "layout/bat.h"
 #include "ploop/disk.h"
@@ -38,11 +39,11 @@ static struct store *open_medium(struct rig *r, struct medium *m, struct fault_p
 }
 
 /* Only the top is written (D5). */
-static void seal_lower(const struct rig_chain *c)
+static void seal_lower(const struct rig_chain *c, bool top_too)
 {
 	for (uint32_t i = 0; i < c->depth; i++)
 		if (c->at[i].m)
-			c->at[i].m->sealed = i + 1 < c->depth;
+			c->at[i].m->sealed = top_too || i + 1 < c->depth;
 }
 
 static int open_chain(struct rig *r, const struct rig_chain *c, uint32_t flags,
@@ -70,7 +71,7 @@ static int open_chain(struct rig *r, const struct rig_chain *c, uint32_t flags,
 	struct pl_open_options options = {.size = sizeof(options), .flags = flags};
 	if (r->shape.dir)
 		return pl_disk_open(r->loop, &spec, &options, out);
-	seal_lower(c);
+	seal_lower(c, flags & PL_OPEN_READONLY);
 	for (uint32_t i = 0; i < c->depth; i++)
 		stores[i] = open_medium(r, c->at[i].m, r->faults_everywhere || i + 1 == c->depth ? r->faults : NULL);
 	return disk_open_stores(r->loop, stores, &spec, &options, out);
@@ -83,7 +84,7 @@ int rig_open_flags(struct rig *r, uint32_t flags)
 
 int rig_open(struct rig *r)
 {
-	return rig_open_flags(r, 0);
+	return rig_open_flags(r, r->no_partials ? PL_OPEN_NO_PARTIAL : 0);
 }
 
 int rig_close(struct rig *r)
@@ -152,6 +153,24 @@ bool rig_check_closed(struct rig *r)
 		if (!check_image(r, i))
 			return false;
 	return true;
+}
+
+/* What stock tools look at, in an image that they must not take for a plain one. */
+static bool is_fenced(const struct medium *m)
+{
+	const uint8_t *header = m->now.bytes;
+	return load_le32(header + 28) == 0 && load_le32(header + 44) == LAY_IN_USE &&
+	       (load_le32(header + 52) & LAY_FLAG_CONVERT) && load_le64(header + 56) != 0;
+}
+
+bool rig_check_left(struct rig *r)
+{
+	uint32_t top = r->chain.depth - 1;
+	if (r->top && is_fenced(r->top))
+		r->chain.depth--;
+	bool ok = rig_check_closed(r);
+	r->chain.depth = top + 1;
+	return ok;
 }
 
 /* ---- images */
@@ -232,6 +251,14 @@ static struct rig *bare(struct pl_loop *loop, const struct rig_shape *shape, uin
 	return r;
 }
 
+static bool fill_base(struct rig *r)
+{
+	bool ok = true;
+	for (uint64_t at = 0; ok && r->chain.depth == 1 && r->shape.full_base && at < r->sectors; at += RIG_MAX_SECTORS)
+		ok = rig_submit(r, PL_WRITE, 0, at, MIN(RIG_MAX_SECTORS, r->sectors - at), false);
+	return ok;
+}
+
 struct rig *rig_new(struct pl_loop *loop, const struct rig_shape *shape, uint64_t seed)
 {
 	struct rig *r = bare(loop, shape, seed);
@@ -244,8 +271,8 @@ struct rig *rig_new(struct pl_loop *loop, const struct rig_shape *shape, uint64_
 		name(r, &more);
 		if (more.depth == shape->depth || r->why[0])
 			break;
-		if (rig_open(r) < 0 || !rig_run(r, 2 + prng_below(&r->random, 12)) || !rig_drain(r) ||
-		    rig_close(r) < 0)
+		if (rig_open(r) < 0 || !rig_run(r, 2 + prng_below(&r->random, 12)) || !rig_drain(r) || !fill_base(r) ||
+		    !rig_drain(r) || rig_close(r) < 0)
 			rig_wrong(r, "making image %u: %s", more.depth - 1, pl_error());
 	}
 	return r;
@@ -377,7 +404,7 @@ static void switch_done(struct pl_change *c)
 		r->pushed = true;
 	}
 	if (c->res == 0 && !r->shape.dir)
-		seal_lower(&r->chain);
+		seal_lower(&r->chain, false);
 	judge_end(r, c);
 }
 
@@ -407,10 +434,10 @@ static void merge_done(struct pl_change *c)
 		r->other = r->chain;
 		remove_member(&less, r->change.leaves);
 		name(r, &less);
-		seal_lower(&r->other);
+		seal_lower(&r->other, false);
 	}
 	if (c->res == 0 || c->res == -ECANCELED) /* else it may have ended half-way */
-		seal_lower(&r->chain);
+		seal_lower(&r->chain, false);
 	judge_end(r, c);
 }
 
@@ -429,6 +456,17 @@ void rig_cancel(struct rig *r)
 	pl_disk_change_cancel(r->disk);
 }
 
+static void finish_done(struct pl_change *c)
+{
+	judge_end(c->owner, c);
+}
+
+void rig_finish(struct rig *r)
+{
+	begin(r, RIG_FINISH, finish_done);
+	pl_disk_finish(r->disk, &r->change.change);
+}
+
 static void random_merge(struct rig *r)
 {
 	uint32_t child = 1 + prng_below(&r->random, r->chain.depth - 1);
@@ -440,7 +478,7 @@ bool rig_random_change(struct rig *r)
 {
 	uint32_t n = prng_below(&r->random, 100);
 	bool may_merge = r->merges && r->chain.depth > 1, may_push = r->chain.depth < RIG_MAX_DEPTH;
-	if (r->change.kind == RIG_MERGE && n < 20)
+	if ((r->change.kind == RIG_MERGE || r->change.kind == RIG_FINISH) && n < 20)
 		rig_cancel(r);
 	if (r->change.kind != RIG_NO_CHANGE || r->power.failed)
 		return true;
