@@ -1,0 +1,105 @@
+/* D9: journals of partial clusters that cannot be. */
+#include "tests/unit/partial_rig.h"
+
+TestSuite(ploop_journal, .init = setup, .fini = teardown, .timeout = 120);
+
+struct forgery {
+	struct lay_header h; /* true */
+	struct lay_journal head;
+	struct fclu area;
+};
+
+static struct forgery look_at_journal(const struct rig *r)
+{
+	struct forgery f;
+	struct lay_fault fault;
+	const struct medium *m = r->top;
+	cr_assert(eq(int, lay_header_decode(m->now.bytes, &f.h), LAY_OK));
+	f.area.n = (uint32_t)(f.h.ext_sectors / RIG_CLUSTER_SECTORS);
+	const uint8_t *block = m->now.bytes + (uint64_t)f.area.n * RIG_CLUSTER_BYTES;
+	cr_assert(eq(int, lay_journal_head_decode(block, m->now.size_bytes, &f.h, &f.head, &fault), LAY_OK));
+	return f;
+}
+
+static void write_journal(struct rig *r, const struct forgery *f, uint32_t n, const struct lay_journal_entry *e,
+			  uint64_t units)
+{
+	uint8_t head[LAY_JOURNAL_BLOCK_BYTES], record[LAY_JOURNAL_BLOCK_BYTES], bytes[LAY_HEADER_BYTES];
+	uint64_t at = (uint64_t)f->area.n * RIG_CLUSTER_BYTES;
+	struct lay_header fenced = lay_header_fenced(&f->h, f->area);
+	for (uint32_t i = 0; i < n; i++)
+		lay_record_put(record, i, e[i], &units, 1);
+	cr_assert(lay_journal_head_encode(&f->head, head));
+	cr_assert(lay_record_seal(record, n, 1, f->head.id, 0));
+	lay_header_encode(&fenced, bytes);
+	r->top->sealed = false;
+	medium_write(r->top, bytes, sizeof(bytes), 0);
+	medium_write(r->top, head, sizeof(head), at);
+	medium_write(r->top, record, sizeof(record), at + sizeof(head));
+}
+
+/* Refused by writers and, if that is to be, by readers. */
+static void must_refuse(struct rig *r, const char *what, bool readers_too)
+{
+	cr_expect(eq(int, rig_open(r), -EUCLEAN), "%s", what);
+	if (readers_too)
+		cr_expect(eq(int, rig_open_flags(r, PL_OPEN_READONLY), -EUCLEAN), "%s", what);
+}
+
+Test(ploop_journal, D9_an_entry_that_cannot_be_is_refused)
+{
+	struct rig *r = left_unfinished(1);
+	struct forgery f = look_at_journal(r);
+	uint32_t last = (uint32_t)(r->top->now.size_bytes / RIG_CLUSTER_BYTES);
+	static const struct {
+		const char *what;
+		bool beyond_file, in_area, readers;
+		struct lay_journal_entry e;
+		uint64_t units;
+	} bad[] = {
+		{"a guest cluster outside the disk", .readers = true, .e = {{8}, {2}}, .units = 1},
+		{"a file cluster of the header", .readers = true, .e = {{1}, {0xffffffff}}, .units = 1},
+		{"a file cluster behind the end", .readers = true, .beyond_file = true, .e = {{1}, {0}}, .units = 1},
+		{"a file cluster of the journal", .in_area = true, .e = {{1}, {0}}, .units = 1},
+		{"a unit that no cluster has", .readers = true, .e = {{1}, {2}}, .units = UINT64_C(1) << 8 | 1},
+		{"no unit at all", .readers = true, .e = {{1}, {2}}, .units = 0},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct lay_journal_entry e = bad[i].e;
+		if (bad[i].beyond_file)
+			e.f.n = last;
+		if (bad[i].in_area)
+			e.f = f.area;
+		write_journal(r, &f, 1, &e, bad[i].units);
+		must_refuse(r, bad[i].what, bad[i].readers);
+	}
+	struct lay_journal_entry twice[] = {{{1}, {2}}, {{2}, {2}}};
+	write_journal(r, &f, 2, twice, 1);
+	must_refuse(r, "two with one file cluster", false);
+	rig_free(r);
+}
+
+Test(ploop_journal, D9_a_journal_in_a_wrong_place_is_refused)
+{
+	struct rig *r = open_full(1);
+	write_at(r, 0, CLUSTER); /* a data cluster of the top */
+	request(r, PL_FLUSH, 0, 0, 0);
+	write_at(r, CLUSTER, UNIT);
+	struct map_entry e = map_get(&r->disk->map, (struct gclu){0});
+	leave(r);
+	struct forgery f = look_at_journal(r), bad = f;
+	bad.area = e.file;
+	bad.head.area_bytes = RIG_CLUSTER_BYTES;
+	write_journal(r, &bad, 0, NULL, 0);
+	must_refuse(r, "where a data cluster is", false);
+	bad = f;
+	bad.head.cluster_sectors *= 2;
+	bad.head.area_bytes = RIG_CLUSTER_BYTES * 2;
+	write_journal(r, &bad, 0, NULL, 0);
+	cr_expect(lt(int, rig_open(r), 0), "another cluster size");
+	bad = f;
+	bad.head.area_bytes = 1 * GIB;
+	write_journal(r, &bad, 0, NULL, 0);
+	must_refuse(r, "longer than the file", true);
+	rig_free(r);
+}
