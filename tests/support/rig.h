@@ -151,7 +151,7 @@ bool rig_random_change(struct rig *r);
 
 /* So much time passes that each timer is due, and no partial cluster was written for a while. */
 void rig_let_time_pass(struct rig *r);
-/* Time passes, what is partial is finished, or the disk is left and opened again. */
+/* The journal begins anew, time passes, what is partial is finished, or the disk is left and opened again. */
 bool rig_random_rest(struct rig *r);
 
 /* ---- power */

@@ -50,7 +50,9 @@ bool rig_random_rest(struct rig *r)
 	uint32_t n = prng_below(&r->random, 100);
 	if (r->power.failed)
 		return true;
-	if (n < 55)
+	if (n < 15)
+		r->disk->writer->journal.rebuild = r->disk->writer->journal.fenced; /* as if it had no room */
+	else if (n < 55)
 		rig_let_time_pass(r);
 	else if (n < 80 && r->change.kind == RIG_NO_CHANGE && !r->pushed)
 		rig_finish(r);

@@ -145,6 +145,25 @@ Test(ploop_partial, a_disk_of_partial_clusters_only_is_replayed)
 	finish_rig(r);
 }
 
+Test(ploop_partial, D1_a_journal_without_room_begins_anew)
+{
+	struct rig_shape shape = small;
+	shape.clusters = 64;
+	struct rig *r = rig_new(loop, &shape, 1);
+	rig_start_journal(r, 0);
+	open_rig(r, 0);
+	write_at(r, 0, UNIT);
+	struct fclu first = r->disk->writer->journal.area.first;
+	for (uint64_t i = 0; i < 7 * CLUSTER; i++) {
+		write_at(r, i % shape.clusters * CLUSTER + i / shape.clusters * UNIT, UNIT);
+		request(r, PL_FLUSH, 0, 0, 0);
+	}
+	cr_expect(ne(u32, r->disk->writer->journal.area.first.n, first.n));
+	lose_power(r, SURVIVES_NOTHING);
+	cr_expect(eq(u32, partial(r), shape.clusters));
+	finish_rig(r);
+}
+
 /* ---- zeros and discard */
 
 Test(ploop_partial, zeroes_and_discard_go_by_units)
