@@ -110,7 +110,8 @@ struct unfinished_row {
 
 static const struct out_column unfinished_columns[] = {
 	OUT_BOOL("unfinished", NULL, 0, NULL, struct unfinished_row, unfinished),
-	OUT_U64("unfinished_clusters", "unfinished:\t", 0, " clusters, see ploop finish\n", struct unfinished_row, clusters),
+	OUT_U64("unfinished_clusters", "unfinished:\t", 0, " clusters, see ploop finish\n", struct unfinished_row,
+		clusters),
 	OUT_END,
 };
 

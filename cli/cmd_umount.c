@@ -82,8 +82,8 @@ static int settle_server(struct pl_device *d, bool force)
 		       "--force gives up what was not written", d->node, d->why);
 }
 
-/* Before the server is stopped, so that it is seen how far it is. Whatever keeps it from being done here, the server tries
- * again at its end; but who interrupts us wants the disk to stay as it is. */
+/* Before the server is stopped, so that it is seen how far it is. Whatever keeps it from being done here, the server
+ * tries again at its end; but who interrupts us wants the disk to stay as it is. */
 static int finish_first(const struct pl_device *d)
 {
 	struct live_disk disk;

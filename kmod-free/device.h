@@ -8,7 +8,8 @@
 int device_start_server(struct pl_device *device, const struct pl_serve_options *serve);
 /* Wait until it ended, and will not be started again. */
 int device_await_server(const struct pl_device *device, uint64_t deadline_ns);
-/* Is the top image closed clean, or left unfinished as pl_device_leave() wants it? If its server died, open and close it once, which repairs it. */
+/* Is the top image closed clean, or left unfinished as pl_device_leave() wants it? If its server died, open and
+ * close it once, which repairs it. */
 int device_ensure_clean(const struct pl_device *device);
 
 /* device_find.c: "ploop10", "/dev/ploop10", "/dev/mapper/ploop10p1" -> "ploop10". False: no such form. */

@@ -5,8 +5,8 @@
  *               no new clients, a change of the chain is cancelled -> requests in flight finish -> partial clusters are
  *               filled -> disk closed clean -> sockets and pid file gone
  *     the same signal again, or 30 s
- *               connections are dropped; what the engine works on still finishes. When only the filling is left, another
- *               signal ends it, as SIGUSR2 does
+ *               connections are dropped; what the engine works on still finishes. When only the filling is left,
+ *               another signal ends it, as SIGUSR2 does
  *     SIGTERM, SIGINT, SIGHUP while a file of the FUSE export is open: ignored
  *     SIGUSR1   the disk's recent events and the connections go to the log
  *     our keeper says leave

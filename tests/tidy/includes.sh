@@ -14,7 +14,7 @@ may_include()
 	ploop) echo 'base/* layout/* crypt/* ploop.h' ;;
 	snapshot) echo 'base/* layout/* crypt/* ploop/engine.h ploop.h' ;;
 	kmod-free) echo 'base/* ploop.h ploop-serve.h' ;;
-	cli) echo 'base/* layout/header.h layout/gpt.h ploop.h ploop-serve.h' ;; # init and debug work on the bytes themselves
+	cli) echo 'base/* layout/header.h layout/journal.h layout/gpt.h ploop.h ploop-serve.h' ;; # init and debug work on the bytes themselves
 	esac
 }
 
