@@ -88,7 +88,7 @@ const struct cli_command cmd_finish = {
 	.synopsis = {"[--outside FILE] DD", "BASE [… TOP]", "DEVICE"},
 	.options = options,
 	.examples = {
-		{"ploop finish /vz/test", "After `ploop umount --no-wait`: stock tools read the image again"},
+		{"ploop finish /vz/test", "After an umount that did not wait: stock tools read the image again"},
 		{"ploop finish /dev/mapper/ploop10000", "Now, while it is mounted"},
 		{"ploop finish base.hds copy-of-top.hds", "Without a descriptor, base first"},
 	},
