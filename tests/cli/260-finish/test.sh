@@ -130,4 +130,4 @@ run_check qemu-img check -f parallels copy/top.hds
 start_server d
 expect_content 7
 stop_server
-run_check cmp copy/top.hds "$(top_of d)"
+run_check qemu-img compare -f parallels -F parallels copy/top.hds "$(top_of d)"
