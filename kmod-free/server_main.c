@@ -19,178 +19,22 @@
 #include "base/invariant.h"
 #include "base/units.h"
 #include "control_full.h"
-#include "control_server.h"
-#include "fuse.h"
 #include "nbdk.h"
 #include "server_args.h"
-#include "server_close.h"
 #include "server_daemon.h"
-#include "server_keep.h"
+#include "server_service.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 
 #define FIRST_INHERITED_FD 3
-#define DRAIN_NS           (30 * NS_PER_S)
 #define LEAVE_NS           (5 * NS_PER_S) /* for requests in flight to finish, when we are asked to leave */
 #define LOCK_WAIT_MS       10000          /* for the last write of the one who died before us */
 
 enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_MISUSE };
-
-struct service {
-	const struct pl_serve_options *options;
-	int inherited; /* sockets of socket activation */
-	struct pl_loop *loop;
-	struct pl_disk *disk;
-	struct pl_server *server;
-	struct fuse_export *fuse;
-	struct control_engine engine;
-	struct control_server *control;
-	struct server_keep keep;
-	bool leave_wanted, leaving;
-	bool background, stopping, drained, signal_armed;
-	bool closing; /* clients, FUSE and control are gone */
-	struct server_close end;
-	char *pid_path; /* to remove at the end */
-	int signal_fd;
-	struct pl_io signal_io;
-	struct signalfd_siginfo signal;
-	struct pl_timer drain;
-};
-
-/* ------------------------------------------------------------------ stopping */
-
-static void on_drained(void *arg)
-{
-	struct service *s = arg;
-	if (!s->stopping && s->fuse)
-		return; /* the only client left, but the mount is there */
-	s->drained = true;
-	pl_loop_stop(s->loop);
-}
-
-static void drop_clients(struct service *s, const char *why)
-{
-	pl_log(PL_LOG_WARN, "serve", "%s: dropping %u connections", why, pl_server_connections(s->server));
-	pl_disk_stop_waiting(s->disk); /* D8: with no space on the host their writes would wait for ever */
-	pl_server_kill(s->server);
-}
-
-static void on_drain_timeout(struct pl_timer *timer)
-{
-	drop_clients(container_of(timer, struct service, drain), "the time to finish is over");
-}
-
-/* The last of them ends the loop. */
-static void end_connections(struct service *s, uint64_t patience_ns)
-{
-	s->stopping = true;
-	s->drain.fire = on_drain_timeout;
-	pl_timer_start(s->loop, &s->drain, patience_ns);
-	pl_server_close(s->server);
-}
-
-static void stop(struct service *s, const char *why)
-{
-	if (s->stopping) {
-		drop_clients(s, why);
-		return;
-	}
-	pl_log(PL_LOG_INFO, "serve", "stopping: %s", why);
-	if (s->control)
-		control_server_close(s->control);
-	end_connections(s, DRAIN_NS);
-}
-
-static void on_unmounted(void *arg)
-{
-	struct service *s = arg;
-	if (!s->stopping)
-		stop(s, "unmounted");
-}
-
-/* ------------------------------------------------------------------ signals */
-
-static void dump_line(void *arg, const char *text)
-{
-	pl_log(PL_LOG_WARN, "dump", "%s", text);
-}
-
-/* A mounted file system must not be cut off from its disk: who mounted it unmounts it. */
-static void on_termination(struct service *s, const char *why)
-{
-	if (s->closing)
-		server_close_leave(&s->end);
-	else if (s->options->nbd_device && pl_server_connections(s->server) > 0)
-		pl_log(PL_LOG_WARN, "serve", "%s is ignored: the kernel is connected", why);
-	else if (s->fuse && fuse_export_unmount(s->fuse) == -EBUSY)
-		pl_log(PL_LOG_WARN, "serve", "%s is ignored: %s is in use", why, s->options->fuse_mount_point);
-	else
-		stop(s, why);
-}
-
-static void dump(const struct service *s)
-{
-	if (!s->closing) {
-		pl_disk_dump(s->disk, dump_line, NULL);
-		pl_server_dump(s->server, dump_line, NULL);
-	}
-}
-
-static void obey(struct service *s, int signal)
-{
-	if (signal == SIGUSR1)
-		dump(s);
-	else if (signal == SIGUSR2)
-		server_close_leave(&s->end);
-	else
-		on_termination(s, strsignal(signal));
-}
-
-static void await_signal(struct service *s)
-{
-	s->signal_armed = true;
-	pl_loop_submit(s->loop, &s->signal_io);
-}
-
-static void on_signal(struct pl_io *io)
-{
-	struct service *s = container_of(io, struct service, signal_io);
-	s->signal_armed = false;
-	if (io->res == -ECANCELED)
-		return;
-	if (io->res == (int32_t)sizeof(s->signal))
-		obey(s, (int)s->signal.ssi_signo);
-	await_signal(s);
-}
-
-/* A dead client, or a host file at its size limit, is an error code and no reason to die. */
-static int take_signals(struct service *s)
-{
-	struct sigaction ignore = {.sa_handler = SIG_IGN};
-	sigaction(SIGPIPE, &ignore, NULL);
-	sigaction(SIGXFSZ, &ignore, NULL);
-
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
-	sigaddset(&set, SIGUSR2);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
-	if (s->signal_fd < 0)
-		return pl_fail(-errno, "signalfd: %s", strerror(errno));
-	s->signal_io = (struct pl_io){.done = on_signal, .fd = s->signal_fd, .kind = PL_IO_READ, .buf = &s->signal,
-				      .length = sizeof(s->signal), .offset = UINT64_MAX,
-				      .buf_index = PL_IO_NO_BUFFER};
-	return 0;
-}
 
 /* ------------------------------------------------------------------ starting */
 
@@ -237,7 +81,7 @@ static int start_nbd(struct service *s)
 		.insecure_tcp = o->insecure_tcp,
 		.allow_uids = o->allow_uids,
 		.allow_uid_count = o->allow_uid_count,
-		.drained = on_drained,
+		.drained = service_drained,
 		.arg = s,
 	};
 	int r = pl_server_new(s->loop, &server, &s->server);
@@ -270,7 +114,7 @@ static int start_fuse(struct service *s)
 		.part_offset_bytes = o->fuse_part_offset_bytes,
 		.part_length_bytes = o->fuse_part_length_bytes,
 		.allow_other = o->fuse_allow_other,
-		.unmounted = on_unmounted,
+		.unmounted = service_unmounted,
 		.arg = s,
 		.takes_over = server_keep_fd(&s->keep, KEPT_FUSE) >= 0,
 		.device_fd = server_keep_fd(&s->keep, KEPT_FUSE),
@@ -329,7 +173,7 @@ static int start(struct service *s)
 		daemon_shield();
 	int r = pl_loop_new(NULL, &s->loop);
 	if (r == 0)
-		r = take_signals(s);
+		r = service_take_signals(s);
 	if (r == 0)
 		r = open_disk(s);
 	if (r == 0)
@@ -351,7 +195,7 @@ static int start(struct service *s)
 	if (s->options->bundle_lock_fd)
 		close((int)s->options->bundle_lock_fd);
 	server_keep_start(&s->keep, s->loop, s->options, s->fuse && !fuse_export_can_resend(s->fuse), on_leave, s);
-	await_signal(s);
+	service_await_signal(s);
 	return 0;
 }
 
@@ -447,7 +291,7 @@ static void leave(struct service *s)
 	s->leaving = !why;
 	s->drained = s->leaving && !s->options->nbd_device;
 	if (s->leaving && !s->drained)
-		end_connections(s, LEAVE_NS);
+		service_end_connections(s, LEAVE_NS);
 	if (why)
 		keeper_stay(s->keep.keeper, why);
 	pl_log(PL_LOG_INFO, "serve", "asked to leave: %s", why ? why : "a successor goes on");

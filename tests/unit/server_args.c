@@ -33,6 +33,18 @@ static int parse_text(const char *option, const char *value)
 	return parse(argv);
 }
 
+static void expect_all_flags(const struct pl_serve_options *got)
+{
+	cr_assert(got->chain.preallocated);
+	cr_assert(got->readonly);
+	cr_assert(got->no_partial);
+	cr_assert(got->leave);
+	cr_assert(got->daemonize);
+	cr_assert(got->tls_verify_peer);
+	cr_assert(got->insecure_tcp);
+	cr_assert(got->fuse_allow_other);
+}
+
 Test(server_args, everything_said_arrives)
 {
 	static const struct pl_image_ref images[] = {
@@ -87,14 +99,7 @@ Test(server_args, everything_said_arrives)
 	}
 	cr_assert(eq(u32, got->chain.cluster_sectors, 2048u));
 	cr_assert(eq(u64, got->chain.size_sectors, 1ull << 40));
-	cr_assert(got->chain.preallocated);
-	cr_assert(got->readonly);
-	cr_assert(got->no_partial);
-	cr_assert(got->leave);
-	cr_assert(got->daemonize);
-	cr_assert(got->tls_verify_peer);
-	cr_assert(got->insecure_tcp);
-	cr_assert(got->fuse_allow_other);
+	expect_all_flags(got);
 	cr_assert(eq(str, (char *)got->export_name, ""));
 	cr_assert(eq(str, (char *)got->description, "two words"));
 	cr_assert(eq(str, (char *)got->tcp, "[::1]:10809"));

@@ -1,0 +1,44 @@
+/* A served disk from inside: what the program (server_main.c) and its end (server_stop.c) share. */
+#ifndef PLOOP_SERVER_SERVICE_H
+#define PLOOP_SERVER_SERVICE_H
+
+#include "control_server.h"
+#include "fuse.h"
+#include "server_close.h"
+#include "server_keep.h"
+
+#include <sys/signalfd.h>
+
+struct service {
+	const struct pl_serve_options *options;
+	int inherited; /* sockets of socket activation */
+	struct pl_loop *loop;
+	struct pl_disk *disk;
+	struct pl_server *server;
+	struct fuse_export *fuse;
+	struct control_engine engine;
+	struct control_server *control;
+	struct server_keep keep;
+	bool leave_wanted, leaving;
+	bool background, stopping, drained, signal_armed;
+	bool closing; /* clients, FUSE and control are gone */
+	struct server_close end;
+	char *pid_path; /* to remove at the end */
+	int signal_fd;
+	struct pl_io signal_io;
+	struct signalfd_siginfo signal;
+	struct pl_timer drain;
+};
+
+/* ---- server_stop.c */
+
+/* For the NBD server and the FUSE export, with the service as arg: no client is left; the mount is gone. */
+void service_drained(void *arg);
+void service_unmounted(void *arg);
+/* No new clients; those there are may finish what is under way for so long. The last of them ends the loop. */
+void service_end_connections(struct service *s, uint64_t patience_ns);
+/* From now on signals come to the loop, when it awaits them. */
+int service_take_signals(struct service *s);
+void service_await_signal(struct service *s);
+
+#endif
