@@ -182,12 +182,22 @@ static int open_once(struct pl_loop *loop, const struct pl_chain_spec *chain, co
 	return 0;
 }
 
+/* Image @i with what is below it. But the top alone: it was being drained, has no partial clusters, and with what is
+ * below it would be refused again. */
+static struct pl_chain_spec part_to_settle(const struct pl_chain_spec *chain, size_t i)
+{
+	struct pl_chain_spec part = *chain;
+	bool is_top = i + 1 == chain->count;
+	part.images = is_top ? &chain->images[i] : chain->images;
+	part.count = is_top ? 1 : i + 1;
+	return part;
+}
+
 static int settle_all(const struct pl_chain_spec *chain, const struct unsettled *unsettled)
 {
 	for (size_t i = 0; i < chain->count; i++) {
-		struct pl_chain_spec prefix = *chain;
-		prefix.count = i + 1;
-		int r = unsettled->at[i] ? settle_below(&prefix) : 0;
+		struct pl_chain_spec part = part_to_settle(chain, i);
+		int r = unsettled->at[i] ? settle_below(&part) : 0;
 		if (r < 0)
 			return r;
 	}
