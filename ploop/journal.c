@@ -91,13 +91,18 @@ static uint32_t wanted_clusters(const struct writer *w)
 	return (uint32_t)div_up(LAY_JOURNAL_BLOCK_BYTES + live + MAX(live, ROOM_BYTES), w->disk->cluster_bytes);
 }
 
-/* Not used after all: no part of the file points there. */
-static void give_next(struct writer *w)
+/* No part of the file points there. */
+static void give(struct writer *w, struct journal_area *a)
 {
-	struct journal_area *next = &w->journal.next;
-	for (uint32_t i = 0; i < next->clusters; i++)
-		alloc_give(&w->alloc, (struct fclu){next->first.n + i});
-	next->clusters = 0;
+	for (uint32_t i = 0; i < a->clusters; i++)
+		alloc_give(&w->alloc, (struct fclu){a->first.n + i});
+	a->clusters = 0;
+}
+
+void journal_give_space(struct writer *w)
+{
+	give(w, &w->journal.next);
+	give(w, &w->journal.area);
 }
 
 static int take_next(struct writer *w, int (*take)(struct writer *w, uint32_t n, struct fclu *first))
@@ -106,7 +111,7 @@ static int take_next(struct writer *w, int (*take)(struct writer *w, uint32_t n,
 	uint32_t clusters = wanted_clusters(w);
 	if (next->clusters >= clusters)
 		return 0;
-	give_next(w); /* what is to be told has grown */
+	give(w, next); /* what is to be told has grown */
 	int r = take(w, clusters, &next->first);
 	if (r == 0)
 		next->clusters = clusters;
@@ -137,7 +142,7 @@ void journal_prepare_last(struct writer *w)
 	struct journal *j = &w->journal;
 	j->step = choose(w);
 	if (j->step == JOURNAL_REBUILD)
-		invariant(take_next(w, space_take_run_now) == 0);
+		j->error = take_next(w, space_take_run_now);
 }
 
 /* ---- the cut */
@@ -353,14 +358,11 @@ void journal_settle(struct writer *w)
 int journal_drop(struct writer *w)
 {
 	struct journal *j = &w->journal;
-	give_next(w);
-	if (!j->fenced)
-		return 0;
-	invariant(w->partials->count == 0);
+	invariant(!j->fenced || w->partials->count == 0);
+	bool was_fenced = j->fenced;
 	j->fenced = false;
-	int r = writer_mark(w, LAY_IN_USE, 0);
-	for (uint32_t i = 0; r == 0 && i < j->area.clusters; i++)
-		alloc_give(&w->alloc, (struct fclu){j->area.first.n + i});
-	j->area.clusters = 0;
+	int r = was_fenced ? writer_mark(w, LAY_IN_USE, 0) : 0;
+	if (r == 0)
+		journal_give_space(w);
 	return r;
 }

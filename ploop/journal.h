@@ -86,6 +86,9 @@ void journal_settle(struct writer *w);
 /* The header as the file shall have it, at the end of the round that runs. */
 struct lay_header journal_header(const struct writer *w);
 
+/* The header is plain, durably: what the journal took is free. */
+void journal_give_space(struct writer *w);
+
 /* Closing, nothing is partial: the plain header, marked in use, durable on return; the journal's clusters are free. */
 int journal_drop(struct writer *w);
 

@@ -166,19 +166,9 @@ static struct gclu part_guest(const struct seal *s, uint32_t i)
 
 static void next_page(struct seal *s);
 
-static void area_given(struct seal *s)
-{
-	struct writer *w = s->w;
-	struct journal_area *area = &w->journal.area;
-	for (uint32_t i = 0; i < area->clusters; i++)
-		alloc_give(&w->alloc, (struct fclu){area->first.n + i});
-	area->clusters = 0;
-	close_file(s);
-}
-
 static void sync_plain_header(struct seal *s)
 {
-	sync_out(s, area_given);
+	sync_out(s, close_file);
 }
 
 /* Marked in use, but plain: only then the journal may be cut off. */
@@ -296,6 +286,7 @@ void seal_round_done(struct writer *w, int res)
 static void close_file(struct seal *s)
 {
 	struct writer *w = s->w;
+	journal_give_space(w);
 	cut_file(s);
 	if (w->extension && extension_build(w, &s->extension) < 0)
 		pl_log(PL_LOG_WARN, "seal", "%s; change tracking ends in it", pl_error());
