@@ -16,6 +16,8 @@
  *	                         in a row the keeper waits to be told                    wait, for ever if need be
  *	keeper                   the server starts another and hands over all it keeps   the log
  *	both                     descriptors close: what depended on them ends           as without a keeper: EIO
+ *	server, before it said   the keeper goes, too                                    as without a keeper: EIO
+ *	what starts another
  *	server that said that    the keeper goes with it, descriptors close              EIO
  *	its requests die with it
  *

@@ -184,9 +184,8 @@ static void server_died(struct watch *w);
 static void start_server(struct watch *w)
 {
 	int ends[2];
-	w->start_ns = 0;
+	w->start_ns = w->ready_ns = 0;
 	w->phase = KEEPER_STARTS;
-	w->ready_ns = 0;
 	w->why[0] = '\0';
 	w->pid = -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
@@ -261,6 +260,8 @@ static void server_died(struct watch *w)
 	if (w->aborting) {
 		answer_waiting(w, KEEPER_ABORT, 0, "");
 		w->over = true;
+	} else if (kept_fd(w, KEEPER_FD_WORDS) < 0) {
+		w->over = true; /* before it said how to start another; nobody can ask us either */
 	} else if (was_asked) {
 		start_anew(w);
 	} else if (w->mortal) {
