@@ -1,9 +1,10 @@
-/* Header, BAT, extension and partition table over arbitrary bytes. Checksums and a few magic values are repaired first,
- * as a hostile image would have them, so that the code behind them is reached. What the checks let through is then used
- * the way the engine uses it: an access outside a buffer is the sanitizer's to find. */
+/* Header, BAT, extension, partition table and journal over arbitrary bytes. Checksums and a few magic values are
+ * repaired first, as a hostile image would have them, so that the code behind them is reached. What the checks let
+ * through is then used the way the engine uses it: an access outside a buffer is the sanitizer's to find. */
 #include "layout/bat.h"
 #include "layout/ext.h"
 #include "layout/gpt.h"
+#include "layout/journal.h"
 
 #include "base/byteorder.h"
 #include "base/invariant.h"
@@ -108,11 +109,62 @@ static void fuzz_gpt(const uint8_t *data, size_t size)
 		invariant(part.first_sector < size_sectors && part.sectors <= size_sectors - part.first_sector);
 }
 
+static void repair_digest(uint8_t *p, uint64_t bytes)
+{
+	invariant(lay_md5(p + 24, bytes - 24, p + 8));
+}
+
+static void fuzz_journal_head(const uint8_t *data, size_t size)
+{
+	uint8_t block[LAY_JOURNAL_BLOCK_BYTES] = {0};
+	struct lay_header h = {.first_block_sectors = LAY_MIN_CLUSTER_SECTORS, .in_use = LAY_IN_USE};
+	struct lay_journal j;
+	struct lay_fault fault;
+	memcpy(block, data, MIN(size, sizeof(block)));
+	memcpy(block, "PLOPJNL1", 8);
+	repair_digest(block, sizeof(block));
+	uint64_t file_bytes = load_le64(block + 64) >> block[72] % 64;
+	h.ext_sectors = load_le64(block + 80) >> block[73] % 64;
+	if (lay_journal_head_decode(block, file_bytes, &h, &j, &fault) != LAY_OK)
+		return;
+	invariant(lay_cluster_is_valid(h.cluster_sectors) && h.ext_sectors == 0);
+	invariant(j.area_bytes >= LAY_MIN_CLUSTER_SECTORS * SECTOR_BYTES && j.area_bytes <= file_bytes);
+}
+
+/* Room as a cluster has it; a record says itself how long it is. */
+static void fuzz_journal_record(const uint8_t *data, size_t size)
+{
+	static uint8_t room[CLUSTER_BYTES];
+	static const uint8_t id[LAY_JOURNAL_ID_BYTES];
+	uint64_t units[LAY_MAX_UNIT_WORDS];
+	uint32_t entries, words = 1 + data[0] % 4;
+	memset(room, 0, sizeof(room));
+	memcpy(room, data, MIN(size, sizeof(room)));
+	memcpy(room, "PLOPREC1", 8);
+	memset(room + 24, 0, 24); /* id and number */
+	store_le32(room + 52, words);
+	uint64_t bytes = lay_record_length(room, sizeof(room), words, id, 0, &entries);
+	if (bytes == 0)
+		return;
+	invariant(bytes <= sizeof(room) && bytes == lay_record_bytes(entries, words));
+	repair_digest(room, bytes);
+	invariant(lay_record_is_whole(room, bytes));
+	for (uint32_t i = 0; i < entries; i++) {
+		struct lay_journal_entry e;
+		lay_record_get(room, i, &e, units, words);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (size < 4)
+	if (size < 5)
 		return 0;
+	if (data[3] >= 192) {
+		fuzz_journal_head(data + 4, size - 4);
+		fuzz_journal_record(data + 4, size - 4);
+		return 0;
+	}
 	switch (data[3] % 3) {
 	case 0:
 		fuzz_header(data, size);
