@@ -54,8 +54,8 @@ static void give_reserve(int folder)
 		fsync(fd);
 }
 
-/* Durable content under the temporary name. */
-static int write_temp(int folder, const char *temp, const char *text, size_t n)
+/* Durable content under the temporary name. @keeps: with a reserve behind it. */
+static int write_temp(int folder, const char *temp, const char *text, size_t n, bool keeps)
 {
 	if (unlinkat(folder, temp, 0) && errno != ENOENT) /* of a crash, or a trap: never opened */
 		return -errno;
@@ -63,7 +63,7 @@ static int write_temp(int folder, const char *temp, const char *text, size_t n)
 	if (fd < 0)
 		return -errno;
 	int r = write_all(fd, text, n);
-	if (!r)
+	if (!r && keeps)
 		take_reserve(fd, n);
 	if (close(fd_steal(&fd)) && !r)
 		r = -errno;
@@ -87,10 +87,11 @@ static int put_in_place(int folder, const char *name, const char *text, size_t n
 {
 	char temp[64];
 	snprintf(temp, sizeof(temp), "%s.tmp", name);
-	int r = write_temp(folder, temp, text, n);
+	bool keeps = strcmp(name, LAY_DESC_NAME) == 0; /* one for all: the others shall not use it up */
+	int r = write_temp(folder, temp, text, n, keeps);
 	if (r == -ENOSPC || r == -EDQUOT) {
 		give_reserve(folder);
-		r = write_temp(folder, temp, text, n);
+		r = write_temp(folder, temp, text, n, keeps);
 	}
 	if (!r && must_be_new)
 		r = rename_new(folder, temp, name);
