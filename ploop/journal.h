@@ -2,21 +2,19 @@
  * the image file, to which a fenced header points. Format: layout/README.md. Commit rounds carry it (commit.h):
  *
  *   APPEND    one record of what changed since the last one: written when the data is durable, beside the BAT pages
- *   REBUILD   a new journal with all there is, in clusters of its own: written before the data is synced, and
- *             pointed to
- *             when both are durable. The clusters of the old one are free after the round
+ *   REBUILD   a new journal with all there is, in clusters of its own: written before the data is synced, and pointed
+ *             to when both are durable. The clusters of the old one are free after the round
  *   UNFENCE   nothing is partial any more: the plain header again; the journal's clusters are free after the round
  *
  * A cluster that became whole leaves the journal a round after its BAT entry has become durable, never in the same one:
  * of two writes between two syncs either may be lost. Who reads both believes the BAT.
  *
- *   power fails after…          leaves                                   the next open
- *   REBUILD's first write       header as before                         reads the journal before, or none
- *   the header is written       fenced, a whole journal                  reads it
- *   APPEND                      a whole record or none                   reads up to it
- *   UNFENCE                     plain and in use, all in the BAT; or     as any disk that was in use; or reads a
- *                                                                       journal
- *                               fenced, with an old journal              of which the BAT has everything */
+ *   power fails after…       leaves                                  the next open
+ *   REBUILD's first write    header as before                        reads the journal before, or none
+ *   the header is written    fenced, a whole journal                 reads it
+ *   APPEND                   a whole record or none                  reads up to it
+ *   UNFENCE                  plain and in use, all in the BAT; or    as any disk that was in use; or reads a journal
+ *                            fenced, with an old journal             of which the BAT has everything */
 #ifndef PLOOP_JOURNAL_H
 #define PLOOP_JOURNAL_H
 
