@@ -286,16 +286,18 @@ static void filled(struct pl_disk *d, int res)
 	d->filled = true;
 }
 
-/* D7: a closed disk is plain. */
+/* D7: a closed disk is plain. Durable first: what cannot be filled stays partial. */
 static int fill_and_wait(struct pl_disk *d)
 {
+	int r = pl_flush(d);
+	if (r < 0)
+		return r;
 	d->filled = false;
 	fill_all(d->writer, filled, NULL);
-	while (!d->filled) {
-		int r = pl_loop_step(d->loop, true);
-		if (r < 0)
-			return r;
-	}
+	while (r == 0 && !d->filled)
+		r = MIN(pl_loop_step(d->loop, true), 0);
+	if (r < 0)
+		return r;
 	fill_stop(d);
 	if (d->fill_res < 0)
 		return pl_fail(d->fill_res, "%s: partial clusters could not be filled, it stays as it is: %s",
