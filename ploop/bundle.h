@@ -53,7 +53,7 @@ enum bundle_store_how {
 int bundle_store(int folder_fd, const char *path, struct lay_desc *desc, enum bundle_store_how how);
 
 /* Put a file of a few lines in place as D6 says, by way of @name.tmp; @name is short. @folder is open for reading.
- * 0 or -errno without a sentence. */
-int folder_replace_file(int folder, const char *name, const char *text, size_t n);
+ * @must_be_new: it is not replaced, for callers who have the folder's lock; -EEXIST. 0 or -errno without a sentence. */
+int folder_put_file(int folder, const char *name, const char *text, size_t n, bool must_be_new);
 
 #endif

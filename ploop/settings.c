@@ -179,7 +179,7 @@ int pl_settings_store(const char *descriptor, const struct pl_settings *settings
 	int r = open_place(descriptor, &p);
 	if (r < 0)
 		return r;
-	r = folder_replace_file(p.folder, p.name, text, (size_t)n);
+	r = folder_put_file(p.folder, p.name, text, (size_t)n, false);
 	close(p.folder);
 	return r < 0 ? pl_fail(r, "%s" SUFFIX ": %s", descriptor, strerror(-r)) : 0;
 }

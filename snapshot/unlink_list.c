@@ -34,7 +34,7 @@ int unlink_list_set(const struct pl_bundle *b, int lock_fd, const char *const *n
 			fprintf(f, "%s\n", names[i]);
 	if (fclose(f) || !text)
 		return fail(b, "write", -ENOMEM);
-	int r = folder_replace_file(lock_fd, UNLINK_LIST_NAME, text, n);
+	int r = folder_put_file(lock_fd, UNLINK_LIST_NAME, text, n, false);
 	return r ? fail(b, "write", r) : 0;
 }
 

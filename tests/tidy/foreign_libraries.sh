@@ -1,5 +1,6 @@
 #!/bin/bash
-# A foreign library is known to the files of one row, so that replacing it is the work of one place.
+# A foreign library is known to the files of one row, so that replacing it is the work of one place. What runs once for
+# each mounted disk, and is started while its requests wait, loads no more than it needs.
 set -fuo pipefail
 cd "$SRC"
 
@@ -37,4 +38,18 @@ while IFS=: read -r file line text; do
 	done <<<"$rows"
 	[ -z "$known" ] || { echo "$file:$line: <$name> does not belong here" && bad=1; }
 done < <(grep -rn '^# *include *<' include layout crypt ploop snapshot kmod-free cli --include='*.[ch]')
+
+loads() # PROGRAM LIBRARY
+{
+	readelf -d "$BUILD/$1" | grep -q "NEEDED.*\[$2\."
+}
+for library in libxml2 libdevmapper libmount libblkid; do
+	! loads ploop-server $library || { echo "ploop-server loads $library" && bad=1; }
+done
+for library in $(readelf -d "$BUILD/ploop-keeper" "$BUILD/ploop-holder" | sed -n 's/.*NEEDED.*\[\(.*\)\.so.*/\1/p'); do
+	case $library in
+	libc | ld-linux-*) ;;
+	*) echo "a keeper or a holder loads $library" && bad=1 ;;
+	esac
+done
 exit $bad
