@@ -107,18 +107,20 @@ int pl_device_mount_points(const struct pl_device *device, char ***out)
 
 /* ------------------------------------------------------------------ holders */
 
+/* 0: none. Most file systems have the number of their device, wherever they are mounted. */
 struct held {
-	dev_t file_system; /* 0: none */
-	dev_t device, partition;
+	dev_t file_system, device, partition;
 };
+
+static bool is_one_of(dev_t dev, const struct held *h)
+{
+	return dev && (dev == h->file_system || dev == h->device || dev == h->partition);
+}
 
 static bool link_holds(const char *path, const struct held *h)
 {
 	struct stat st;
-	if (stat(path, &st) != 0)
-		return false;
-	return (h->file_system && st.st_dev == h->file_system) ||
-	       (S_ISBLK(st.st_mode) && (st.st_rdev == h->device || (h->partition && st.st_rdev == h->partition)));
+	return stat(path, &st) == 0 && (is_one_of(st.st_dev, h) || (S_ISBLK(st.st_mode) && is_one_of(st.st_rdev, h)));
 }
 
 static bool any_fd_holds(const char *pid, const struct held *h)
@@ -143,14 +145,14 @@ static bool any_map_holds(const char *pid, const struct held *h)
 {
 	char path[PATH_MAX], line[PATH_MAX + 128];
 	snprintf(path, sizeof(path), "/proc/%s/maps", pid);
-	FILE *in = h->file_system ? fopen(path, "re") : NULL;
+	FILE *in = fopen(path, "re");
 	if (!in)
 		return false;
 	bool holds = false;
 	while (!holds && fgets(line, sizeof(line), in)) {
 		unsigned major_number, minor_number;
 		if (sscanf(line, "%*s %*s %*s %x:%x", &major_number, &minor_number) == 2)
-			holds = makedev(major_number, minor_number) == h->file_system;
+			holds = is_one_of(makedev(major_number, minor_number), h);
 	}
 	fclose(in);
 	return holds;
