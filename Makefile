@@ -58,7 +58,8 @@ SERVE_OBJS := $(call objs,$(filter-out kmod-free/%_main.c,$(call srcs,kmod-free)
 CLI_OBJS := $(call objs,$(call srcs,cli))
 
 ARCHIVES := $(BUILD)/liblayout.a $(BUILD)/libengine.a $(BUILD)/libsnapshot.a $(BUILD)/libserve.a
-PROGRAMS := $(BUILD)/ploop $(BUILD)/ploop-server $(BUILD)/ploop-holder $(BUILD)/ploop-keeper
+HELPERS := $(BUILD)/mount.ploop $(BUILD)/umount.ploop
+PROGRAMS := $(BUILD)/ploop $(HELPERS) $(BUILD)/ploop-server $(BUILD)/ploop-holder $(BUILD)/ploop-keeper
 SHLIB := $(BUILD)/libploop-core.so.0
 
 ENGINE_LIBS := -luring -lcrypto -lxml2 -luuid
@@ -78,6 +79,11 @@ $(ARCHIVES):
 $(BUILD)/ploop: $(CLI_OBJS) $(ARCHIVES)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(CLI_OBJS) $(BUILD)/libserve.a $(BUILD)/libsnapshot.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(CLI_LIBS) $(SERVE_LIBS) $(ENGINE_LIBS)
+
+# The same program, which looks at its name.
+$(HELPERS): $(BUILD)/ploop
+	@echo "  LN    $@"
+	$(Q)ln -sf ploop $@
 
 $(BUILD)/ploop-server: $(BUILD)/obj/kmod-free/server_main.o $(ARCHIVES)
 	@echo "  LINK  $@"

@@ -60,7 +60,7 @@ static int mount_guest(const struct mount_args *a, const struct pl_device *d)
 	if (r == 0 && a->fsck && !d->readonly && guest_fsck(source, type) < 0)
 		return EXIT_FSCK;
 	if (r == 0 && a->mount_point)
-		r = guest_mount(source, a->mount_point, type, data, d->readonly);
+		r = guest_mount(source, a->mount_point, type, data, d->readonly, a->for_umount);
 	if (r < 0)
 		return EXIT_MOUNT; /* for every reason */
 	if (a->mount_point)
@@ -128,7 +128,8 @@ static int attach(const struct mount_args *a, const struct disk *disk, struct pl
 		.device = a->device,
 		.transport = a->transport,
 	};
-	console_warn(disk->kind == DISK_BUNDLE ? "load ddxml" : "load images");
+	if (!a->for_umount)
+		console_warn(disk->kind == DISK_BUNDLE ? "load ddxml" : "load images");
 	int r = pl_device_attach(&how, out);
 	return r < 0 ? code_of_failure(r, disk) : 0;
 }

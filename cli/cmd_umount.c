@@ -8,6 +8,7 @@
 #include "cli/interrupt.h"
 #include "cli/live.h"
 #include "cli/resolve.h"
+#include "cli/umount_disk.h"
 
 #include "base/cleanup.h"
 
@@ -17,11 +18,6 @@
 
 #define DEFAULT_TIMEOUT_S 60u
 #define MOST_TIMEOUT_S    86400u
-
-struct umount_args {
-	const char *device, *mount_point, *component, *timeout;
-	bool force, no_wait;
-};
 
 static const struct cli_option options[] = {
 	CLI_TEXT('d', "device", "DEVICE", struct umount_args, device, "the running disk with this device or partition"),
@@ -119,7 +115,7 @@ static int detach(struct pl_device *d, uint64_t timeout_ms)
 	return r;
 }
 
-static int umount_device(struct pl_device *d, const struct umount_args *a, uint64_t timeout_ms)
+int umount_disk(struct pl_device *d, const struct umount_args *a, uint64_t timeout_ms)
 {
 	interrupt_catch();
 	int r = settle_server(d, a->force);
@@ -174,7 +170,7 @@ static int run(void *p, int argc, char **argv)
 	if (r < 0)
 		return r != -ENOENT ? cli_exit_code(r, CLI_AT_DEVICE)
 				    : a->mount_point ? EXIT_PARAM : EXIT_DEV_NOT_MOUNTED;
-	r = umount_device(device, a, timeout_s * 1000);
+	r = umount_disk(device, a, timeout_s * 1000);
 	pl_device_free(device);
 	return r;
 }

@@ -137,6 +137,9 @@ int cli_misuse(const char *fmt, ...) PL_PRINTF(1, 2);
 int cli_parse(const struct cli_command *command, const char *path, int argc, char **argv, void *args, int *words,
 	      char ***rest);
 
+/* The option --@name with @value (NULL: none), as if it stood on the command line. 0 or CLI_MISUSE. */
+int cli_parse_long(const struct cli_command *command, const char *name, const char *value, void *args);
+
 /* Values as the stock tool reads them. 0 or -EINVAL/-ERANGE with a sentence. */
 int cli_parse_size(const char *text, uint64_t *sectors);
 int cli_parse_number(const char *text, uint64_t *number);

@@ -59,7 +59,7 @@ static const struct {
 	{"xfs", "nouuid", "norecovery,nouuid", "uqnoenforce,pqnoenforce"},
 };
 
-static int add_option(char data[GUEST_DATA_BYTES], const char *option, size_t bytes)
+int guest_add_option(char data[GUEST_DATA_BYTES], const char *option, size_t bytes)
 {
 	size_t used = strlen(data);
 	if (bytes == 0)
@@ -76,7 +76,7 @@ static int add_user_options(char data[GUEST_DATA_BYTES], const char *user)
 	while (user && *user && r == 0) {
 		size_t bytes = strcspn(user, ",");
 		if (strncmp(user, "balloon_ino=", strlen("balloon_ino=")) != 0)
-			r = add_option(data, user, bytes);
+			r = guest_add_option(data, user, bytes);
 		user += bytes + (user[bytes] == ',');
 	}
 	return r;
@@ -90,21 +90,23 @@ int guest_options(const char *type, bool readonly, bool quota, const char *user,
 		if (strcmp(defaults[i].type, type) != 0)
 			continue;
 		const char *own = readonly ? defaults[i].ro : defaults[i].rw;
-		r = add_option(data, own, strlen(own));
+		r = guest_add_option(data, own, strlen(own));
 		if (r == 0 && quota)
-			r = add_option(data, defaults[i].quota, strlen(defaults[i].quota));
+			r = guest_add_option(data, defaults[i].quota, strlen(defaults[i].quota));
 	}
 	if (r == 0)
 		r = add_user_options(data, user);
-	return r == 0 ? add_option(data, "lazytime", strlen("lazytime")) : r;
+	return r == 0 ? guest_add_option(data, "lazytime", strlen("lazytime")) : r;
 }
 
 /* ------------------------------------------------------------------ mount */
 
 DEFINE_AUTO(struct libmnt_context *, context, mnt_free_context, NULL)
 
-static int mount_once(const char *source, const char *mount_point, const char *type, const char *data, bool readonly)
+static int mount_once(const char *source, const char *mount_point, const char *type, const char *data, bool readonly,
+		      const char *helper)
 {
+	char mark[64];
 	__attribute__((cleanup(context_autop))) struct libmnt_context *context = mnt_new_context();
 	if (!context)
 		return pl_fail(-ENOMEM, "no memory to mount %s", source);
@@ -114,6 +116,10 @@ static int mount_once(const char *source, const char *mount_point, const char *t
 	mnt_context_set_target(context, mount_point);
 	mnt_context_set_fstype(context, type);
 	mnt_context_set_options(context, data);
+	if (helper) { /* of userspace: libmount keeps it in its own table */
+		snprintf(mark, sizeof(mark), "helper=%s", helper);
+		mnt_context_append_options(context, mark);
+	}
 	if (readonly)
 		mnt_context_set_mflags(context, MS_RDONLY);
 	int r = mnt_context_mount(context);
@@ -127,22 +133,40 @@ static int mount_once(const char *source, const char *mount_point, const char *t
 }
 
 int guest_mount(const char *source, const char *mount_point, const char *type, char data[GUEST_DATA_BYTES],
-		bool readonly)
+		bool readonly, const char *helper)
 {
-	int r = mount_once(source, mount_point, type, data, readonly);
+	int r = mount_once(source, mount_point, type, data, readonly, helper);
 	if (r != -EROFS || !readonly || !is_ext(type))
 		return r;
-	r = add_option(data, "noload", strlen("noload"));
-	return r == 0 ? mount_once(source, mount_point, type, data, readonly) : r;
+	r = guest_add_option(data, "noload", strlen("noload"));
+	return r == 0 ? mount_once(source, mount_point, type, data, readonly, helper) : r;
+}
+
+/* What libmount's table has of it: our mark, and when mount(8) had options to remember, an entry of that. */
+static void forget_marks(const char *mount_point)
+{
+	for (int i = 0; i < 2; i++) {
+		struct libmnt_update *update = mnt_new_update();
+		if (update && mnt_update_set_fs(update, 0, mount_point, NULL) == 0)
+			mnt_update_table(update, NULL);
+		mnt_free_update(update);
+	}
+}
+
+int guest_unmount_now(const char *mount_point, bool lazily)
+{
+	if (umount2(mount_point, UMOUNT_NOFOLLOW | (lazily ? MNT_DETACH : 0)) != 0)
+		return pl_fail(-errno, "unmount %s: %s", mount_point, strerror(errno));
+	forget_marks(mount_point);
+	return 0;
 }
 
 int guest_unmount(const struct pl_device *device, const char *mount_point, uint64_t timeout_ms)
 {
 	struct wait wait = WAIT_UNTIL(pl_now_ns() + timeout_ms * NS_PER_MS);
-	while (umount2(mount_point, UMOUNT_NOFOLLOW) != 0) {
-		if (errno != EBUSY)
-			return pl_fail(-errno, "unmount %s: %s", mount_point, strerror(errno));
-		int r = interrupt_check();
+	int r;
+	while ((r = guest_unmount_now(mount_point, false)) == -EBUSY) {
+		r = interrupt_check();
 		if (r < 0)
 			return r;
 		if (!wait_a_moment(&wait, pl_now_ns())) {
@@ -151,5 +175,5 @@ int guest_unmount(const struct pl_device *device, const char *mount_point, uint6
 			return pl_fail(-EBUSY, "%s is busy, held by %s", mount_point, holders);
 		}
 	}
-	return 0;
+	return r;
 }

@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/help.h"
+#include "cli/mount_helper.h"
 
 #include "base/cleanup.h"
 
@@ -67,7 +68,7 @@ static int run_command(const struct cli_command *command, const char *path, int 
 	if (r < 0 && !pl_error()[0])
 		pl_fail(r, "%s", strerror(-r));
 	if (r != 0 && r != CLI_DONE && pl_error()[0])
-		fprintf(stderr, "ploop: %s\n", pl_error());
+		fprintf(stderr, "%s: %s\n", program_invocation_short_name, pl_error());
 	if (r == CLI_MISUSE)
 		help_print_usage(stderr, command, path);
 	return final_code(command, r);
@@ -120,9 +121,11 @@ static int print_for_manual(const char *name, const char *section)
 		help_print_pod_commands();
 		return 0;
 	}
-	const struct cli_command *command = find_command(name);
+	const struct cli_command *command = mount_helper_find(name);
 	char path[128];
-	snprintf(path, sizeof(path), "ploop %s", name);
+	snprintf(path, sizeof(path), "%s%s", command ? "" : "ploop ", name);
+	if (!command)
+		command = find_command(name);
 	return command && help_print_pod(command, path, section) ? 0 : EXIT_PARAM;
 }
 
@@ -192,6 +195,9 @@ int main(int argc, char **argv)
 {
 	int verbosity = CONSOLE_DEFAULT_VERBOSITY;
 	int at = 1;
+	const struct cli_command *helper = mount_helper_find(argv[0]);
+	if (helper)
+		return run_command(helper, helper->name, argc, argv);
 	while (at < argc && take_verbosity(argv[at], &verbosity))
 		at++;
 	if (at == argc)

@@ -13,6 +13,8 @@ struct mount_args {
 	struct cli_format format;
 	struct cli_list outside;
 	uint64_t cluster_sectors;
+	/* mount(8) runs us, umount(8) shall run umount.X: what goes well is not told. NULL: somebody else runs us. */
+	const char *for_umount;
 };
 
 /* Can it be done at all? Before anything is changed. Returns 0, an exit code or CLI_MISUSE. */

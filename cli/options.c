@@ -111,6 +111,18 @@ static int store_option(const struct cli_option *option, const char *text, void 
 	return CLI_MISUSE;
 }
 
+int cli_parse_long(const struct cli_command *command, const char *name, const char *value, void *args)
+{
+	for (const struct cli_option *o = command->options; o && o->help; o++) {
+		if (!o->name || strcmp(o->name, name) != 0)
+			continue;
+		if (!value != !o->value && !(o->value && o->value[0] == '['))
+			return cli_misuse("option %s %s", name, value ? "takes no value" : "needs a value");
+		return store_option(o, value, args);
+	}
+	return cli_misuse("ploop %s has no option --%s", command->name, name);
+}
+
 static int serve(int what, const struct cli_command *command, const char *path)
 {
 	switch (what) {

@@ -7,7 +7,7 @@ dest=$TMPDIR/dest
 
 make -s FLAVOR=release BUILD_ROOT="$BUILD_ROOT" PREFIX=/usr LIBDIR=/usr/lib DESTDIR="$dest" install
 
-for file in sbin/ploop libexec/ploop/ploop-server libexec/ploop/ploop-holder libexec/ploop/ploop-keeper include/ploop.h lib/libploop-core.so.0 \
+for file in sbin/ploop sbin/mount.ploop sbin/umount.ploop share/man/man8/mount.ploop.8 libexec/ploop/ploop-server libexec/ploop/ploop-holder libexec/ploop/ploop-keeper include/ploop.h lib/libploop-core.so.0 \
 	lib/libploop-core.so lib/pkgconfig/libploop-core.pc share/man/man8/ploop.8 \
 	share/bash-completion/completions/ploop share/doc/ploop/LICENSE; do
 	[ -s "$dest/usr/$file" ] || { echo "missing: /usr/$file" && exit 1; }

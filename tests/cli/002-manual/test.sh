@@ -19,15 +19,35 @@ children()
 	fi
 }
 
+# expand_page FILE: into page.txt, whose options are in told
+expand_page()
+{
+	"$SRC/cli/man/expand" "$PLOOP" "$1" >page.pod || fail "cannot expand $1"
+	pod2text --errors=die page.pod >page.txt || fail "the page is not valid POD"
+	grep -q '=for ploop' page.pod && fail "something is not filled in"
+	head -c 300 page.txt | grep -q "$name - " || fail "NAME is wrong"
+	options_in page.txt >told
+}
+
+# Those that are known and those that the page tells of.
+compare_options()
+{
+	local option
+	while read -r option; do
+		grep -qx -- "$option" told || fail "$option is not in the page"
+	done <known
+	# What a page says about the options of others is marked as such: "-v" is ploop's own.
+	while read -r option; do
+		grep -qx -- "$option" known || [ "$option" = -v ] || fail "the page tells of $option, which does not exist"
+	done <told
+}
+
 for page in "$SRC"/cli/man/ploop-*.pod; do
 	name=$(basename "$page" .pod)
 	command=${name#ploop-}
 	each "$command"
 	"$PLOOP" --commands | grep -qx -- "$command" || fail "the page $name.pod has no command"
-	"$SRC/cli/man/expand" "$PLOOP" "$page" >page.pod || fail "cannot expand $page"
-	pod2text --errors=die page.pod >page.txt || fail "the page is not valid POD"
-	grep -q '=for ploop' page.pod && fail "something is not filled in"
-	head -c 300 page.txt | grep -q "$name - " || fail "NAME is wrong"
+	expand_page "$page"
 
 	: >known
 	while read -r child; do
@@ -37,12 +57,15 @@ for page in "$SRC"/cli/man/ploop-*.pod; do
 		"$PLOOP" "$command" $child --short-options >>known
 	done < <(children "$command")
 	sort -u -o known known
-	options_in page.txt >told
-	while read -r option; do
-		grep -qx -- "$option" told || fail "$option is not in the page"
-	done <known
-	# What a page says about the options of others is marked as such: "-v" is ploop's own.
-	while read -r option; do
-		grep -qx -- "$option" known || [ "$option" = -v ] || fail "the page tells of $option, which does not exist"
-	done <told
+	compare_options
+done
+
+for page in "$SRC"/cli/man/*mount.ploop.pod; do
+	name=$(basename "$page" .pod)
+	each "$name"
+	expand_page "$page"
+	"$BUILD/$name" --long-options >known
+	"$BUILD/$name" --short-options >>known
+	sort -u -o known known
+	compare_options
 done
