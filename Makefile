@@ -193,6 +193,9 @@ model: ## operations on bundles at random, against a model: SECONDS=3600 of each
 kill: ## servers killed under their clients: N=50 rounds of each
 	@ROUNDS=$(or $(N),50) T='kill/* mount/070-kill' tests/run-tests
 
+power: ## power failures of the whole host, below its file system: N=500 of them, from a random seed or SEED=n
+	@CUTS=$(or $(N),500) T='lab/070-power' tests/run-tests
+
 owed: ## the debts, as the sources state them
 	@grep -rn --include='*.[ch]' --include='*.sh' 'OWED:' $(SOURCE_DIRS) || echo 'No debts.'
 
@@ -238,4 +241,4 @@ help: ## this text
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 FORCE:
-.PHONY: FORCE all man unit-tests canaries fuzzers check asan tsan fuzz tidy crash model kill owed bench demo deps install compile_commands clean help
+.PHONY: FORCE all man unit-tests canaries fuzzers check asan tsan fuzz tidy crash model kill power owed bench demo deps install compile_commands clean help
