@@ -36,11 +36,15 @@ static uint32_t run_clusters(struct writer *w)
 	return MIN(MIN(s->run_clusters, need), room);
 }
 
-/* D8: ask again for the least, from time to time; reads and overwrites go on meanwhile. */
+/* D8: ask again for the least, from time to time; reads and overwrites go on meanwhile. Some file systems keep what they
+ * found before they failed: others shall have it, and the file shall end with a whole cluster. */
 static void no_space(struct writer *w, int res)
 {
 	struct space *s = &w->space;
 	struct pl_disk *d = w->disk;
+	struct store *store = w->image->store;
+	if (store->ops->set_size(store, store->size_bytes) < 0)
+		pl_error_clear();
 	if (s->asked_clusters > 1) {
 		ask(w, 1);
 		return;
