@@ -71,6 +71,7 @@ static void settle(struct writer *w, int res)
 	struct commit *c = &w->commit;
 	if (res == 0) {
 		c->writes_synced = c->writes_at_cut;
+		w->space.durable_end = c->space_at_cut;
 		if (c->page_count)
 			pending_settle(w->pending);
 		journal_settle(w);
@@ -320,6 +321,13 @@ static void sync_data(struct writer *w)
 		store_submit(w->image->store, &c->io);
 }
 
+/* D3: must data be durable before what the round writes? Of a merge and a journal always. */
+static bool is_data_first(const struct writer *w)
+{
+	return !w->pending || w->pending->round_data_first || w->commit.page_count == 0 || w->disk->merge ||
+	       w->journal.step != JOURNAL_NONE;
+}
+
 static void commit_start(struct writer *w)
 {
 	struct commit *c = &w->commit;
@@ -328,6 +336,7 @@ static void commit_start(struct writer *w)
 	c->again = false;
 	c->state = COMMIT_DATA_SYNC;
 	c->writes_at_cut = w->writes;
+	c->space_at_cut = w->space.sparse ? 0 : w->alloc.space;
 	queue_move(&c->serving, &c->waiters);
 	c->page_count = w->pending ? pending_cut(w->pending, c->pages) : 0;
 	swap_freed(w);
@@ -340,8 +349,10 @@ static void commit_start(struct writer *w)
 		merge_round_cut(w->disk->merge, w);
 	if (w->journal.step == JOURNAL_REBUILD && !w->journal.error)
 		write_new_journal(w);
-	else
+	else if (is_data_first(w))
 		sync_data(w);
+	else
+		write_bat(w);
 }
 
 bool commit_is_settled(const struct writer *w)

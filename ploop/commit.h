@@ -1,9 +1,11 @@
 /* Commit rounds: what makes map changes and data durable (D1, D3). All who wait share one.
  *
  *   IDLE --commit_start--> [JOURNAL_WRITE -->] DATA_SYNC --> BAT_WRITE --> BAT_SYNC --> IDLE
- *              |                                  |                         |
- *              cut: BAT pages and the journal's   data of every entry in    entries durable: slots settle, clusters
- *              record are built now               those pages is durable    that the round unmapped may be reused
+ *              |                                  |            ^            |
+ *              cut: BAT pages and the journal's   data of      |            entries durable: slots settle, clusters
+ *              record are built now               every entry  |            that the round unmapped may be reused
+ *              |                                  is durable   |
+ *              +--- all entries are of fresh space onto holes -+
  *
  * The journal of partial clusters is written beside the BAT pages, or, if it is a new one, before the sync (journal.h).
  * The pages are built at the cut, so an entry whose data is written during DATA_SYNC is never in them (D3). */
@@ -35,6 +37,7 @@ struct commit {
 	struct pl_io io;
 	struct pl_timer timer;
 	uint64_t writes_at_cut, writes_synced;
+	uint32_t space_at_cut; /* see space.durable_end */
 	int res;
 	uint32_t page_count;
 	uint32_t *pages;       /* COMMIT_MAX_PAGES numbers */

@@ -33,12 +33,21 @@ static void give_up(struct frag *f, int res)
 	frag_finish(f, res);
 }
 
+/* Onto a hole, with space that is zeros until the data arrives, whatever happens. */
+static bool reads_as_before(const struct frag *f)
+{
+	return f->at.level == MAP_HOLE && !f->reused && f->new_file.n < f->w->space.durable_end;
+}
+
 static void publish(struct frag *f)
 {
 	struct writer *w = f->w;
 	w->writes++;
 	map_set(&f->disk->map, f->g, w->image->level, f->new_file);
-	pending_set(w->pending, f->g, f->new_file);
+	if (reads_as_before(f))
+		pending_set_fresh(w->pending, f->g, f->new_file);
+	else
+		pending_set(w->pending, f->g, f->new_file);
 	if (f->req->flags & PL_FUA)
 		req_state(f->req)->must_commit = true;
 	if (pending_is_tight(w->pending))

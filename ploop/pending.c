@@ -98,6 +98,7 @@ int pending_new(struct pending_shm *shm, uint32_t guest_clusters, struct pending
 	p->free_head = NONE;
 	p->dirty_pages = dirty;
 	p->pages_total = pages;
+	p->data_first = true; /* what a dead server left may be anything */
 	memset(p->buckets, 0xff, sizeof(p->buckets));
 	for (uint32_t s = PENDING_SLOTS; s-- > 0;) {
 		if (shm->slots[s] == PENDING_EMPTY)
@@ -142,6 +143,12 @@ void pending_unreserve(struct pending *p)
 
 void pending_set(struct pending *p, struct gclu g, struct fclu f)
 {
+	p->data_first = true;
+	pending_set_fresh(p, g, f);
+}
+
+void pending_set_fresh(struct pending *p, struct gclu g, struct fclu f)
+{
 	uint64_t word = (uint64_t)g.n << 32 | f.n;
 	pending_unreserve(p);
 	uint32_t slot = find(p, g);
@@ -177,6 +184,8 @@ uint32_t pending_cut(struct pending *p, uint32_t pages[PENDING_MAX_PAGES])
 	}
 	p->round_page_count = n;
 	p->page_count = 0;
+	p->round_data_first = p->data_first;
+	p->data_first = false;
 	for (uint32_t s = 0; p->live_count > 0; s++) {
 		if (p->state[s] != SLOT_LIVE)
 			continue;
@@ -209,6 +218,7 @@ void pending_settle(struct pending *p)
 void pending_unsettle(struct pending *p)
 {
 	p->round_page_count = 0;
+	p->data_first = true;
 	for (uint32_t s = 0; s < PENDING_SLOTS; s++) {
 		if (p->state[s] != SLOT_IN_ROUND)
 			continue;

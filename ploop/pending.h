@@ -53,6 +53,7 @@ struct pending {
 	uint32_t free_count, reserved_count, live_count;
 	uint32_t page_count;                   /* dirty BAT pages, of slots not in a round */
 	uint32_t round_page_count;             /* those of the round */
+	bool data_first, round_data_first;     /* data of one of these must be durable before its page is written (D3) */
 	uint64_t *dirty_pages;                 /* bit per 4 KiB page of the BAT */
 	uint32_t pages_total;
 	uint32_t buckets[PENDING_SLOTS];       /* hash by guest cluster: first slot */
@@ -74,6 +75,9 @@ void pending_unreserve(struct pending *p);
 
 /* Record g → f (f.n = 0: nothing). Consumes one reservation. Written (D2) on return. */
 void pending_set(struct pending *p, struct gclu g, struct fclu f);
+/* The same where g was a hole, and f reads as zeros after a power failure until its data arrives: the guest cannot tell
+ * the entry without the data from no entry, so the page may be written beside the data. */
+void pending_set_fresh(struct pending *p, struct gclu g, struct fclu f);
 
 bool pending_has(const struct pending *p, struct gclu g);
 

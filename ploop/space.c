@@ -72,8 +72,10 @@ static void extended(struct pl_io *io)
 	uint64_t end = io->offset + io->length;
 	int res = io->res;
 	s->asking = false;
-	if (res == -EOPNOTSUPP)
+	if (res == -EOPNOTSUPP) {
+		s->sparse = true;
 		res = store->ops->set_size(store, end);
+	}
 	if (is_no_space(res)) {
 		no_space(w, res);
 		return;

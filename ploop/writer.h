@@ -19,8 +19,10 @@ struct space { /* growth of the file: space.c */
 	struct pl_io io;
 	uint32_t run_clusters;
 	uint32_t asked_clusters;
+	uint32_t durable_end; /* clusters before it are the file's even after a power failure; fresh ones are zeros */
 	bool busy, parked;
 	bool asking; /* @io is under way */
+	bool sparse; /* the file grows by its size alone */
 	int error; /* of the last attempt, until told */
 	struct queue waiters;
 };

@@ -78,6 +78,11 @@ Test(crash, D3_broken_bat_before_data_is_caught)
 	must_be_caught((struct crash_plan){.ops = 30, .images = 5, .no_partials = true, .sync_lies = true});
 }
 
+Test(crash, D3_broken_entries_beside_copies_and_reused_space_are_caught)
+{
+	must_be_caught((struct crash_plan){.ops = 30, .images = 5, .no_partials = true, .forgets_order = true});
+}
+
 Test(crash, D4_broken_reuse_before_the_round_is_caught)
 {
 	must_be_caught((struct crash_plan){.ops = 30, .images = 5, .reuses_early = true});

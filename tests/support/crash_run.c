@@ -7,6 +7,7 @@ static void break_rules(struct rig *r, const struct crash_plan *plan)
 {
 	r->reuses_early = plan->reuses_early;
 	r->forgets_old_top = plan->forgets_old_top;
+	r->forgets_order = plan->forgets_order;
 	r->forgets_units = plan->forgets_units;
 	for (uint32_t i = 0; i < r->chain.depth; i++)
 		r->chain.at[i].m->lies = i + 1 < r->chain.depth ? plan->lower_sync_lies : plan->sync_lies;

@@ -16,7 +16,7 @@ struct crash_plan {
 	/* broken on purpose, for the test of the tests */
 	bool sync_lies;	/* of the top */
 	bool lower_sync_lies; /* of the images below it: only merges write them */
-	bool reuses_early, forgets_old_top, forgets_units;
+	bool reuses_early, forgets_old_top, forgets_order, forgets_units;
 };
 
 /* @r is not open; it is used up. false: r->why. *@reached: the run was long enough for its power to fail. */

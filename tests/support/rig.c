@@ -77,6 +77,8 @@ bool rig_turn(struct rig *r)
 		return rig_wrong(r, "loop: %s", pl_error());
 	if (r->reuses_early && r->disk)
 		reuse_early(r);
+	if (r->forgets_order && r->disk)
+		r->disk->writer->pending->data_first = false;
 	if (r->forgets_units && r->disk)
 		forget_units(r);
 	if (r->forgets_old_top && r->disk && r->disk->leaving)

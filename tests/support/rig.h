@@ -89,6 +89,7 @@ struct rig {
 	bool errors_expected;
 	bool no_partials;     /* rig_open() wants none */
 	bool reuses_early; /* breaks D4 on purpose */
+	bool forgets_order; /* breaks D3 on purpose: entries are written beside any data */
 	bool forgets_units;   /* breaks D1 on purpose: the journal is not told which units became valid */
 	bool forgets_old_top; /* breaks D1 on purpose: a flush does not wait for the top that is being sealed */
 	char why[512];

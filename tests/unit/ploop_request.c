@@ -210,6 +210,29 @@ Test(ploop_request, D1_nothing_is_promised_after_a_failed_sync)
 	}
 }
 
+/* How many syncs a flush takes after a first write to cluster @c. */
+static uint64_t syncs_of_a_first_write(struct rig *r, uint64_t c)
+{
+	uint64_t before = r->faults->seen;
+	cr_assert(rig_submit(r, PL_WRITE, PL_FUA, c * RIG_CLUSTER_SECTORS, 8, false) && rig_drain(r), "%s", r->why);
+	return r->faults->seen - before;
+}
+
+Test(ploop_request, D3_entry_goes_beside_its_data_only_into_durable_fresh_space_onto_a_hole)
+{
+	struct fault_plan syncs = {.kinds = FAULT_KIND(PL_IO_FDATASYNC)};
+	struct rig *r = rig_new(loop, &small, 1);
+	r->faults = &syncs;
+	rig_start_journal(r, 0);
+	cr_assert(eq(int, rig_open(r), 0), "%s", pl_error());
+	cr_expect(eq(u64, syncs_of_a_first_write(r, 0), 2), "the file grew");
+	cr_expect(eq(u64, syncs_of_a_first_write(r, 1), 1));
+	cr_assert(rig_submit(r, PL_DISCARD, PL_FUA, 0, RIG_CLUSTER_SECTORS, false) && rig_drain(r), "%s", r->why);
+	cr_expect(eq(u64, syncs_of_a_first_write(r, 2), 2), "the space is not fresh");
+	cr_expect(eq(u64, syncs_of_a_first_write(r, 3), 1));
+	lose_power(r);
+}
+
 /* ---- space */
 
 Test(ploop_request, discards_and_writes_without_a_flush_do_not_run_out_of_file)
