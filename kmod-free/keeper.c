@@ -172,11 +172,11 @@ void keeper_left(struct keeper *k)
 
 /* ------------------------------------------------------------------ starting one */
 
-/* @program gets its end of the line as fd 3; it detaches itself. */
+/* @program gets its end of the line as fd 3; it detaches itself. The "@": see daemon_mark(). */
 static int spawn(const char *program, const char *command_path, int line)
 {
 	extern char **environ;
-	char *argv[] = {(char *)"ploop-keeper", (char *)command_path, NULL};
+	char *argv[] = {(char *)"@ploop-keeper", (char *)command_path, NULL};
 	posix_spawn_file_actions_t actions;
 	pid_t pid;
 	/* Out of the way of 3 first: dup2 of an fd onto itself would leave it close-on-exec. */

@@ -93,6 +93,11 @@ void daemon_shield(void)
 		pl_log(PL_LOG_DEBUG, "serve", "PR_SET_IO_FLUSHER: %s", strerror(errno));
 }
 
+void daemon_mark(char *word)
+{
+	word[0] = '@';
+}
+
 /* ------------------------------------------------------------------ pid file, sockets */
 
 int daemon_write_pid(const char *path)

@@ -17,6 +17,10 @@ void daemon_ready(int *ready_fd);
  * waiting for writes, which may be to that device. What is not permitted is left. */
 void daemon_shield(void);
 
+/* A host that goes down kills every process before it unmounts the last file systems, but those of root whose first
+ * word begins with "@": we serve a device that such a file system may be on. @word is argv[0]. */
+void daemon_mark(char *word);
+
 /* Write our pid, as a whole file or not at all. */
 int daemon_write_pid(const char *path);
 

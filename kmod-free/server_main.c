@@ -20,6 +20,7 @@
 #include "base/units.h"
 #include "control_full.h"
 #include "nbdk.h"
+#include "notify.h"
 #include "server_args.h"
 #include "server_daemon.h"
 #include "server_service.h"
@@ -249,6 +250,7 @@ static void end_transports(struct service *s)
 static int finish(struct service *s)
 {
 	int r = 0;
+	notify_tell(s->manager, "STOPPING=1\nSTATUS=closing the disk");
 	end_transports(s);
 	if (s->loop)
 		r = end_server(s);
@@ -335,6 +337,7 @@ static enum exit_code serve(struct service *s, int *ready_fd)
 		daemon_log_start(true, s->options->log_categories);
 		s->background = true;
 	}
+	notify_tell(s->manager, "READY=1\nSTATUS=serving");
 	enum exit_code code = run(s) < 0 ? fail(s) : EXIT_DONE;
 	return finish(s) < 0 ? fail(s) : code;
 }
@@ -362,6 +365,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "ploop-server: nowhere to serve: give --socket, --tcp, --fuse or --nbd-device\n");
 		return EXIT_MISUSE;
 	}
+	if (args.options.fuse_mount_point || args.options.nbd_device)
+		daemon_mark(argv[0]);
+	s.manager = notify_open(s.options->daemonize);
 	server_keep_init(&s.keep, &args);
 	s.background = server_keep_is_successor(&s.keep);
 	daemon_log_start(s.background, args.options.log_categories);

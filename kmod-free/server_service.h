@@ -24,6 +24,7 @@ struct service {
 	bool closing; /* clients, FUSE and control are gone */
 	struct server_close end;
 	char *pid_path; /* to remove at the end */
+	int manager;    /* notify_open() */
 	int signal_fd;
 	struct pl_io signal_io;
 	struct signalfd_siginfo signal;

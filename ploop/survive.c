@@ -145,11 +145,12 @@ static int listen_at(const struct sockaddr_un *address)
 	return fd_steal(&fd);
 }
 
-/* @program gets the listening socket as fd 3 and the table as fd 4; it detaches itself. */
+/* @program gets the listening socket as fd 3 and the table as fd 4; it detaches itself. The "@" lets it live on until
+ * a host that goes down has unmounted everything. */
 static int spawn_holder(const char *program, const struct sockaddr_un *address, int listen_fd, int memory_fd)
 {
 	extern char **environ;
-	char *argv[] = {(char *)"ploop-holder", (char *)address->sun_path, NULL};
+	char *argv[] = {(char *)"@ploop-holder", (char *)address->sun_path, NULL};
 	posix_spawn_file_actions_t actions;
 	pid_t pid;
 	/* Out of the way of 3 and 4 first: dup2 of an fd onto itself would leave it close-on-exec. */

@@ -23,7 +23,7 @@ is_no_state()
 # keeper_of DISK: the pid of the process that starts its server again.
 keeper_of()
 {
-	pgrep -f "^[p]loop-keeper /run/ploop/$(device_of "$1" name)/keeper$"
+	pgrep -f "^@[p]loop-keeper /run/ploop/$(device_of "$1" name)/keeper$"
 }
 
 # is_served_by_another DISK PID: a server is ready, and it is not that one.

@@ -61,7 +61,7 @@ expect_no_devices
 each "everything was killed"
 run_check ploop mount -m mnt a
 run_check ploop mount b
-kill -KILL $(pidof ploop-server ploop-holder ploop-keeper)
+kill -KILL $(pgrep -x 'ploop-(server|holder|keeper)')
 run_check ploop umount a
 run_check ploop mount b
 [ "$(device_of b device)" = /dev/mapper/ploop1001 ] || fail "not the name it had last"

@@ -13,10 +13,11 @@ run_check ploop mount -m mnt a
 device=$(device_of a device)
 is_state a kept true || fail "it has no keeper"
 
-each "the three processes are the last to be killed for memory, in sessions of their own"
+each "the three processes are the last to be killed, for memory or by a host that goes down, in sessions of their own"
 shielded=$( (echo -1000 >/proc/self/oom_score_adj) 2>/dev/null && echo -1000 || cat /proc/self/oom_score_adj) # if we may
 for pid in $(device_of a server_pid) $(keeper_of a) $(holder_of a/root.hds); do
 	[ "$(cat "/proc/$pid/oom_score_adj")" = "$shielded" ] || fail "process $pid is not shielded"
+	[ "$(head -c 1 "/proc/$pid/cmdline")" = @ ] || fail "process $pid has no mark"
 	[ "$(ps -o sid= -p "$pid" | tr -d ' ')" != "$(ps -o sid= -p $$ | tr -d ' ')" ] || fail "process $pid is in our session"
 done
 grep -q '^VmLck:.* [1-9][0-9]* kB' "/proc/$(device_of a server_pid)/status" || fail "no memory is locked"

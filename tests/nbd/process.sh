@@ -72,3 +72,41 @@ if [ "$(id -u)" = 0 ]; then
 	run_check setpriv --reuid=65534 --clear-groups nbdinfo "$URI"
 	stop_server
 fi
+
+each "the service manager is told: ready, and on its way out; but not by one that is in the background"
+need python3
+cat >manager.py <<'END'
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1].replace("@", "\0"))
+print("listening", flush=True)
+while True:
+    text = s.recv(4096).decode()
+    print(text.replace("\n", " "), flush=True)
+    if "STOPPING=1" in text:
+        break
+END
+# start_manager NAME: what it is told goes to ./told.
+start_manager()
+{
+	rm -f manager told
+	timeout 60 python3 manager.py "$1" >told &
+	manager=$!
+	await grep -q listening told || fail "no manager"
+}
+
+for name in "$PWD/manager" "@$PWD/manager"; do
+	start_manager "$name"
+	NOTIFY_SOCKET=$name start_server
+	await grep -q '^READY=1 ' told || fail "not told that it is ready"
+	! tr '\0' '\n' <"/proc/$(holder_of disk.hds)/environ" | grep NOTIFY_SOCKET || fail "the holder could tell it, too"
+	stop_server
+	wait $manager || fail "not told that it stops"
+done
+start_manager "$PWD/manager"
+run_check env NOTIFY_SOCKET="$PWD/manager" "$SERVER" "${IMAGE[@]}" --socket socket --pid-file pid --daemonize
+pid=$(cat pid)
+kill -TERM "$pid"
+await is_dead "$pid" || fail "it lives on"
+kill $manager
+[ "$(cat told)" = listening ] || fail "told by one in the background"
