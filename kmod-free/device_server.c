@@ -1,6 +1,4 @@
-/* The server process of a running disk, seen from those who start it and wait for it.
- *
- * OWED: where systemd runs, a scope of its own, so that it outlives the cgroup of whoever typed mount. */
+/* The server process of a running disk, seen from those who start it and wait for it. */
 #include "kmod-free/device.h"
 
 #include "base/cleanup.h"
@@ -8,6 +6,8 @@
 #include "kmod-free/keeper.h"
 #include "kmod-free/process.h"
 #include "kmod-free/registry.h"
+#include "kmod-free/scope.h"
+#include "kmod-free/server_args.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,19 +20,19 @@
 #define SERVER_PREFIX "ploop-server: "
 #define KILL_WAIT_NS  (10 * NS_PER_S)
 
-_Noreturn static void become_server(const struct pl_serve_options *serve, int errors_fd)
+_Noreturn static void become_server(const struct pl_serve_options *serve, const char *const *before, int errors_fd)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
 	dup2(errors_fd, STDERR_FILENO);
-	pl_serve_exec(serve);
+	server_args_exec(serve, before);
 	dprintf(STDERR_FILENO, SERVER_PREFIX "%s\n", pl_error());
 	_exit(1);
 }
 
-/* What it said last, without its name in front. */
-static int fail_with_last_line(int fd, int status)
+/* What it said last, without its name in front. *@is_its_own: it was the server who said it. */
+static int fail_with_last_line(int fd, int status, bool *is_its_own)
 {
 	char text[2048];
 	ssize_t n = read(fd, text, sizeof(text) - 1);
@@ -41,7 +41,8 @@ static int fail_with_last_line(int fd, int status)
 		text[--n] = '\0';
 	const char *line = strrchr(text, '\n');
 	line = line ? line + 1 : text;
-	if (strncmp(line, SERVER_PREFIX, strlen(SERVER_PREFIX)) == 0)
+	*is_its_own = strncmp(line, SERVER_PREFIX, strlen(SERVER_PREFIX)) == 0;
+	if (*is_its_own)
 		line += strlen(SERVER_PREFIX);
 	if (*line)
 		return pl_fail(-EIO, "%s", line);
@@ -49,7 +50,7 @@ static int fail_with_last_line(int fd, int status)
 }
 
 /* The process we start ends when the server it leaves in the background is ready. */
-static int run_starter(const struct pl_serve_options *serve)
+static int run_starter(const struct pl_serve_options *serve, const char *const *before, bool *is_its_own)
 {
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
@@ -61,12 +62,27 @@ static int run_starter(const struct pl_serve_options *serve)
 	if (pid < 0)
 		return pl_fail(-errno, "fork: %s", strerror(errno));
 	if (pid == 0)
-		become_server(serve, theirs);
+		become_server(serve, before, theirs);
 	int status;
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return pl_fail(-errno, "wait for the server: %s", strerror(errno));
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : fail_with_last_line(ours, status);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : fail_with_last_line(ours, status, is_its_own);
+}
+
+/* A server without a scope is better than none. */
+static int start(const struct pl_device *device, const struct pl_serve_options *serve)
+{
+	struct scope_words scope;
+	bool is_its_own = true;
+	if (!scope_words(device, &scope))
+		return run_starter(serve, NULL, &is_its_own);
+	int r = run_starter(serve, scope.words, &is_its_own);
+	if (r == 0 || is_its_own)
+		return r;
+	pl_log(PL_LOG_WARN, "device", "the server of %s has no scope of its own and ends with its caller's: %s",
+	       device->node, pl_error());
+	return run_starter(serve, NULL, &is_its_own);
 }
 
 static int read_pid(const char *path, uint64_t *pid)
@@ -88,7 +104,7 @@ int device_start_server(struct pl_device *device, const struct pl_serve_options 
 	struct pl_serve_options options = *serve;
 	options.pid_file = pid_file;
 	options.daemonize = true;
-	r = run_starter(&options);
+	r = start(device, &options);
 	if (r == 0)
 		r = read_pid(pid_file, &device->server_pid);
 	if (r < 0)

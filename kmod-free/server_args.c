@@ -196,9 +196,24 @@ char **server_args_again(const struct pl_serve_options *options, const char *pro
 	return make_argv(program, options, add_again);
 }
 
-int pl_serve_exec(const struct pl_serve_options *options)
+/* Pointers only. */
+static char **join_words(const char *const *before, char *const *words)
 {
-	autofree char **argv = pl_serve_argv(options);
+	size_t first = 0, second = 0;
+	while (before && before[first])
+		first++;
+	while (words[second])
+		second++;
+	char **all = calloc(first + second + 1, sizeof(*all));
+	for (size_t i = 0; all && i < first + second; i++)
+		all[i] = i < first ? (char *)before[i] : words[i - first];
+	return all;
+}
+
+int server_args_exec(const struct pl_serve_options *options, const char *const *before)
+{
+	autofree char **words = pl_serve_argv(options);
+	autofree char **argv = words ? join_words(before, words) : NULL;
 	if (!argv)
 		return pl_fail(-ENOMEM, "no memory for the words of ploop-server");
 	for (size_t i = 0; i < options->chain.count; i++)
@@ -208,6 +223,11 @@ int pl_serve_exec(const struct pl_serve_options *options)
 		fcntl((int)options->bundle_lock_fd, F_SETFD, 0);
 	execv(argv[0], argv);
 	return pl_fail(-errno, "%s: %s", argv[0], strerror(errno));
+}
+
+int pl_serve_exec(const struct pl_serve_options *options)
+{
+	return server_args_exec(options, NULL);
 }
 
 /* ------------------------------------------------------------------ words to struct */

@@ -23,4 +23,7 @@ void server_args_help(void);
  * allocation, free() it. NULL: no memory. */
 char **server_args_again(const struct pl_serve_options *options, const char *program);
 
+/* Become the program of @options; with @before, run by these words. Returns only on failure. */
+int server_args_exec(const struct pl_serve_options *options, const char *const *before);
+
 #endif
