@@ -224,7 +224,8 @@ deps: ## install the packages that are missing: to build, and to test with
 	@packaging/apt-install $(BUILD_PACKAGES) --optional $(PEER_PACKAGES)
 
 # ---- install
-INSTALLED_DIRS = sbin=$(PREFIX)/sbin libexec=$(LIBEXECDIR) lib=$(LIBDIR) include=$(PREFIX)/include share=$(PREFIX)/share
+INSTALLED_DIRS = sbin=$(PREFIX)/sbin libexec=$(LIBEXECDIR) lib=$(LIBDIR) include=$(PREFIX)/include share=$(PREFIX)/share \
+	units=$(PREFIX)/lib/systemd/system
 install: all man ## put everything in place: PREFIX=/usr DESTDIR=/some/where
 	@BUILD=$(BUILD) VERSION=$(VERSION) DESTDIR=$(DESTDIR) packaging/install $(INSTALLED_DIRS)
 

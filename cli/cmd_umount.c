@@ -23,6 +23,7 @@ static const struct cli_option options[] = {
 	CLI_TEXT('d', "device", "DEVICE", struct umount_args, device, "the running disk with this device or partition"),
 	CLI_TEXT('m', "mount-point", "DIR", struct umount_args, mount_point, "the running disk that is mounted there"),
 	CLI_TEXT('c', "component", "NAME", struct umount_args, component, "the one that was mounted under this name"),
+	CLI_FLAG(0, "all", struct umount_args, all, "all running disks, as far as they are not in use"),
 	CLI_TEXT(0, "timeout", "SECONDS", struct umount_args, timeout,
 		 "how long to try while it is in use, by default 60"),
 	CLI_FLAG(0, "force", struct umount_args, force,
@@ -33,7 +34,7 @@ static const struct cli_option options[] = {
 
 static int which(const struct umount_args *a, int argc, char **argv, const char **word)
 {
-	const char *words[] = {a->device, a->mount_point, argc ? argv[0] : NULL};
+	const char *words[] = {a->device, a->mount_point, argc ? argv[0] : NULL, a->all ? "" : NULL};
 	size_t given = 0;
 	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
 		if (words[i]) {
@@ -41,7 +42,7 @@ static int which(const struct umount_args *a, int argc, char **argv, const char 
 			given++;
 		}
 	}
-	return given == 1 ? 0 : cli_misuse("what to unmount? One of -d DEVICE, -m DIR, or a disk");
+	return given == 1 ? 0 : cli_misuse("what to unmount? One of -d DEVICE, -m DIR, --all, or a disk");
 }
 
 /* The cache by which `ploop info` knows a stopped disk; it is no reason to fail. */
@@ -163,6 +164,8 @@ static int run(void *p, int argc, char **argv)
 		r = cli_misuse("--timeout %s is not a number of seconds up to %u", a->timeout, MOST_TIMEOUT_S);
 	if (r != 0)
 		return r;
+	if (a->all)
+		return umount_all(a, timeout_s * 1000);
 	struct pl_device *device;
 	r = pl_device_find(word, a->component, &device);
 	if (r == -ENOENT)
@@ -183,6 +186,7 @@ const struct cli_command cmd_umount = {
 		"-m DIR",
 		"[-c NAME] DD",
 		"[-c NAME] IMAGE",
+		"--all",
 	},
 	.options = options,
 	.examples = {

@@ -97,7 +97,7 @@ struct cli_example {
 	const char *line, *text;
 };
 
-#define CLI_SYNOPSES 4
+#define CLI_SYNOPSES 5
 #define CLI_EXAMPLES 6
 #define CLI_CHILDREN 8
 

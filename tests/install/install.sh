@@ -9,10 +9,21 @@ make -s FLAVOR=release BUILD_ROOT="$BUILD_ROOT" PREFIX=/usr LIBDIR=/usr/lib DEST
 
 for file in sbin/ploop sbin/mount.ploop sbin/umount.ploop share/man/man8/mount.ploop.8 libexec/ploop/ploop-server libexec/ploop/ploop-holder libexec/ploop/ploop-keeper include/ploop.h lib/libploop-core.so.0 \
 	lib/libploop-core.so lib/pkgconfig/libploop-core.pc share/man/man8/ploop.8 \
-	share/bash-completion/completions/ploop share/doc/ploop/LICENSE; do
+	share/bash-completion/completions/ploop share/doc/ploop/LICENSE \
+	lib/systemd/system/ploop.service lib/systemd/system/ploop-serve@.service lib/systemd/system/ploop-serve@.socket; do
 	[ -s "$dest/usr/$file" ] || { echo "missing: /usr/$file" && exit 1; }
 done
 [ -x "$dest/usr/sbin/ploop" ]
+# The units hold, as far as that can be told without the programs in their place.
+if command -v systemd-analyze >/dev/null; then
+	mkdir "$TMPDIR/units"
+	for unit in "$dest"/usr/lib/systemd/system/*; do
+		sed "s|/usr/sbin/ploop|$dest&|" "$unit" >"$TMPDIR/units/$(basename "$unit")"
+	done
+	verdict=$(systemd-analyze verify --man=no "$TMPDIR"/units/* 2>&1) || true
+	[ -z "$verdict" ] || { echo "$verdict" && exit 1; }
+fi
+
 grep -rIl -- "$dest" "$dest" && { echo 'DESTDIR was written into these files' && exit 1; }
 strings "$dest/usr/sbin/ploop" | grep -x >/dev/null /usr/libexec/ploop || { echo 'ploop looks for its servers elsewhere' && exit 1; }
 

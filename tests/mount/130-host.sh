@@ -1,5 +1,5 @@
 #!/bin/bash
-# Where systemd manages the machine a server runs in a scope of its own; when there is none to be had, it runs all the same.
+# Servers as part of a host: in a scope of their own where systemd runs, and all unmounted when the host goes down.
 # alone
 
 # In a mount namespace of its own, with a /run that looks as if systemd had started this machine.
@@ -45,4 +45,23 @@ grep -E "^--scope .*--property=DefaultDependencies=no --property=SendSIGKILL=no 
 echo works >mnt/file || fail "it does not work"
 run_check ploop umount a
 run_check umount /usr/bin/systemd-run
+rmdir /run/systemd/system
+
+each "a host that goes down: all disks, also one that lies on another; what is in use is told and stays"
+# In this namespace /run is our own, so all disks are ours.
+mkdir b
+run_check ploop init -s 16M b/root.hds
+run_check ploop mount -d ploop1500 -m mnt a # tried before what lies on it
+cp -r b mnt/b
+mkdir inner
+run_check ploop mount -m inner mnt/b
+run_check ploop mount b
+exec 5<"$(device_of b device)"
+run_mustfail 46 ploop umount --all --timeout 1
+expect_line stderr '^/dev/mapper/ploop[0-9]* stays: .* is in use by '
+[ "$("$PLOOP" list --json | jq -r '.devices[].base')" = "$SCRATCH/b/root.hds" ] || fail "others stay, too"
+exec 5<&-
+run_check ploop umount --all
+run_mustfail 38 ploop umount --all b
 expect_nothing_left
+expect_clean a
