@@ -196,6 +196,9 @@ kill: ## servers killed under their clients: N=50 rounds of each
 power: ## power failures of the whole host, below its file system: N=500 of them, from a random seed or SEED=n
 	@CUTS=$(or $(N),500) T='lab/070-power' tests/run-tests
 
+full: ## a host without space for N=180 seconds, over each transport
+	@PARK_SECONDS=$(or $(N),180) T='mount/100-full lab/080-full' tests/run-tests
+
 owed: ## the debts, as the sources state them
 	@grep -rn --include='*.[ch]' --include='*.sh' 'OWED:' $(SOURCE_DIRS) || echo 'No debts.'
 
@@ -242,4 +245,4 @@ help: ## this text
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 FORCE:
-.PHONY: FORCE all man unit-tests canaries fuzzers check asan tsan fuzz tidy crash model kill power owed bench demo deps install compile_commands clean help
+.PHONY: FORCE all man unit-tests canaries fuzzers check asan tsan fuzz tidy crash model kill power full owed bench demo deps install compile_commands clean help
