@@ -36,8 +36,8 @@ static uint32_t run_clusters(struct writer *w)
 	return MIN(MIN(s->run_clusters, need), room);
 }
 
-/* D8: ask again for the least, from time to time; reads and overwrites go on meanwhile. Some file systems keep what they
- * found before they failed: others shall have it, and the file shall end with a whole cluster. */
+/* D8: ask again for the least, from time to time; reads and overwrites go on meanwhile. Some file systems keep what
+ * they found before they failed: others shall have it, and the file shall end with a whole cluster. */
 static void no_space(struct writer *w, int res)
 {
 	struct space *s = &w->space;
