@@ -44,11 +44,29 @@ done
 run_check ploop mount a/root.hds
 run_check ploop umount "$(pwd)/a/root.hds"
 
+each "by whatever else leads to it"
+ln -s a link
+ln -s mnt mnt-link
+for name in a/ ./a/../link link/DiskDescriptor.xml link/root.hds mnt-link raw; do
+	run_check ploop mount -m mnt a
+	[ "$name" != raw ] || name=$(losetup -n -O NAME,BACK-FILE | awk -v file="/run/ploop/$(device_of a name)/fuse/disk" '$2 == file { print $1 }')
+	[ -n "$name" ] || name=$(device_of a device) # another transport
+	run_check ploop stat "$name"
+	expect_line stdout "$SCRATCH/a/root.hds"
+	run_check ploop umount "$name"
+	expect_nothing_left
+done
+
 each "under a name"
 run_check ploop mount -c backup -r a
 run_mustfail 40 ploop umount a
 run_check ploop list
 expect_line stdout "	backup$"
+run_check ploop mount -m mnt a --component second -r
+run_mustfail 40 ploop umount -c third a
+run_check ploop umount -m mnt
+run_check ploop info -d a
+expect_line stdout '^device:		$'
 run_check ploop umount -c backup a
 
 each "a disk without a partition"
