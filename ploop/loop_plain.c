@@ -18,7 +18,9 @@
 #include "base/invariant.h"
 #include "ploop/loop.h"
 
-#define WORKERS 4u
+#define WORKERS	     4u
+#define FIRST_POLLS  16u
+#define NO_MEMORY_NS (1 * NS_PER_MS) /* who found no place among the polls looks again then */
 
 struct io_queue {
 	struct pl_io *first, **last;
@@ -174,27 +176,32 @@ static int32_t do_ready_io(const struct pl_io *io, short revents)
 	}
 }
 
-static int fill_polls(struct loop_plain *p)
+static int grow_polls(struct loop_plain *p, size_t max)
 {
-	if (p->waiting_count + 1 > p->polls_max) {
-		size_t max = (p->waiting_count + 1) * 2;
-		struct pollfd *more = realloc(p->polls, max * sizeof(*more));
-		if (!more)
-			return -ENOMEM;
-		p->polls = more;
-		p->polls_max = max;
-	}
-	p->polls[0] = (struct pollfd){.fd = p->wake_fd, .events = POLLIN};
-	size_t n = 1;
-	for (struct pl_io *io = p->waiting; io; io = io->next)
-		p->polls[n++] = (struct pollfd){.fd = io->fd, .events = wanted_events(io)};
+	struct pollfd *more = realloc(p->polls, max * sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	p->polls = more;
+	p->polls_max = max;
 	return 0;
 }
 
-static void run_ready(struct loop_plain *p)
+/* How many there are; without memory not all who wait. */
+static size_t fill_polls(struct loop_plain *p)
+{
+	if (p->waiting_count + 1 > p->polls_max)
+		grow_polls(p, (p->waiting_count + 1) * 2);
+	p->polls[0] = (struct pollfd){.fd = p->wake_fd, .events = POLLIN};
+	size_t n = 1;
+	for (struct pl_io *io = p->waiting; io && n < p->polls_max; io = io->next)
+		p->polls[n++] = (struct pollfd){.fd = io->fd, .events = wanted_events(io)};
+	return n;
+}
+
+static void run_ready(struct loop_plain *p, size_t count)
 {
 	size_t n = 1;
-	for (struct pl_io **at = &p->waiting; *at; n++) {
+	for (struct pl_io **at = &p->waiting; n < count; n++) {
 		struct pl_io *io = *at;
 		short revents = p->polls[n].revents;
 		int32_t r = revents ? do_ready_io(io, revents) : -EAGAIN;
@@ -228,16 +235,14 @@ static struct timespec time_until(uint64_t deadline_ns)
 static int plain_turn(struct pl_loop *loop, bool wait, uint64_t deadline_ns)
 {
 	struct loop_plain *p = plain(loop);
-	int r = fill_polls(p);
-	if (r < 0)
-		return pl_fail(r, "no memory to wait for %zu sockets", p->waiting_count);
-
-	bool for_ever = wait && deadline_ns == LOOP_NO_DEADLINE;
-	struct timespec ts = wait && !for_ever ? time_until(deadline_ns) : (struct timespec){0};
-	r = ppoll(p->polls, p->waiting_count + 1, for_ever ? NULL : &ts, NULL);
+	size_t count = fill_polls(p);
+	uint64_t until_ns = count <= p->waiting_count ? MIN(deadline_ns, pl_now_ns() + NO_MEMORY_NS) : deadline_ns;
+	bool for_ever = wait && until_ns == LOOP_NO_DEADLINE;
+	struct timespec ts = wait && !for_ever ? time_until(until_ns) : (struct timespec){0};
+	int r = ppoll(p->polls, count, for_ever ? NULL : &ts, NULL);
 	if (r < 0)
 		return errno == EINTR ? 0 : pl_fail(-errno, "poll failed: %s", strerror(errno));
-	run_ready(p);
+	run_ready(p, count);
 	if (p->polls[0].revents)
 		collect_finished(p);
 	loop->timers_due = deadline_ns != LOOP_NO_DEADLINE && pl_now_ns() >= deadline_ns;
@@ -299,17 +304,20 @@ int loop_plain_new(const struct pl_loop_options *options, struct pl_loop **out)
 	struct loop_plain *p = calloc(1, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
-	p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int r = grow_polls(p, FIRST_POLLS);
+	p->wake_fd = r < 0 ? r : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->wake_fd < 0) {
+		r = r < 0 ? r : -errno;
+		free(p->polls);
 		free(p);
-		return -errno;
+		return r;
 	}
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->work, NULL);
 	loop_init(&p->loop, &plain_ops, PL_BACKEND_PLAIN);
 
 	for (; p->worker_count < WORKERS; p->worker_count++) {
-		int r = pthread_create(&p->workers[p->worker_count], NULL, worker, p);
+		r = pthread_create(&p->workers[p->worker_count], NULL, worker, p);
 		if (r && p->worker_count == 0) {
 			plain_free(&p->loop);
 			return -r;

@@ -1,11 +1,12 @@
-/* Memory ends at the N-th allocation of an open and a close, for N = 1, 2, 3… until nothing fails: an error with a
- * sentence each time, nothing lost, nothing leaked. The linker sends the engine's allocations through here. */
+/* Memory ends at the N-th allocation of an open, a fold or a loop, for N = 1, 2, 3… until nothing fails: an error with
+ * a sentence each time, nothing lost, nothing leaked. The linker sends the engine's allocations through here. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "ploop/fold.h"
@@ -113,6 +114,46 @@ Test(ploop_no_memory, each_allocation_of_a_loop_may_fail)
 		if (r == 0)
 			pl_loop_free(loop);
 	}
+}
+
+#define SOCKETS 40u
+
+static uint32_t received_count;
+
+static void received(struct pl_io *io)
+{
+	received_count++;
+}
+
+Test(ploop_no_memory, more_sockets_than_there_is_memory_for_are_waited_for_in_turns, .timeout = 60)
+{
+	struct pl_loop *loop;
+	struct pl_loop_options o = {.size = sizeof(o), .backend = PL_BACKEND_PLAIN};
+	struct pl_io ios[SOCKETS];
+	int fds[SOCKETS][2];
+	char bytes[SOCKETS];
+	uint32_t turns = 0;
+	cr_assert(eq(int, pl_loop_new(&o, &loop), 0));
+	for (uint32_t i = 0; i < SOCKETS; i++) {
+		cr_assert(eq(int, socketpair(AF_UNIX, SOCK_STREAM, 0, fds[i]), 0));
+		cr_assert(eq(sz, (size_t)write(fds[i][1], "x", 1), 1));
+		ios[i] = (struct pl_io){.done = received, .kind = PL_IO_RECV, .buf_index = PL_IO_NO_BUFFER};
+		ios[i].fd = fds[i][0];
+		ios[i].buf = &bytes[i];
+		ios[i].length = 1;
+		pl_loop_submit(loop, &ios[i]);
+	}
+	for (; received_count < SOCKETS; turns++) {
+		left = 1;
+		cr_assert(eq(int, pl_loop_step(loop, true), 0), "%s", pl_error());
+	}
+	left = 0;
+	cr_expect(gt(u32, turns, 1), "the memory did not end");
+	for (uint32_t i = 0; i < SOCKETS; i++) {
+		close(fds[i][0]);
+		close(fds[i][1]);
+	}
+	pl_loop_free(loop);
 }
 
 static struct pl_disk *open_pair(struct pl_loop *loop, const struct pl_image_ref *refs, size_t count)
