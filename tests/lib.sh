@@ -181,8 +181,8 @@ holder_of()
 	local file socket
 	# shellcheck disable=SC2046 # two numbers
 	printf -v socket 'hold-%x-%d' $(stat -c '%d %i' "$1")
-	for file in /proc/[0-9]*/cmdline; do
-		tr '\0' ' ' <"$file" | grep -q "^@ploop-holder .*/$socket " && cut -d/ -f3 <<<"$file"
+	for file in $(grep -lz "/$socket\$" /proc/[0-9]*/cmdline); do
+		grep -qz '^@ploop-holder$' "$file" && cut -d/ -f3 <<<"$file"
 	done 2>/dev/null
 }
 
