@@ -86,7 +86,8 @@ expect_tree()
 	[ "$ploop_tree" = "$* " ] || fail "the tree of $disk is $ploop_tree, expected: $*"
 }
 
-# expect_tidy DISK: its folder holds the images that the descriptor names, and nothing else; all are consistent.
+# expect_tidy DISK [SOUND]: its folder holds the images that the descriptor names, and nothing else; all are consistent.
+# QEMU is not asked about those that are as they are in the folder SOUND.
 expect_tidy()
 {
 	local names image
@@ -94,6 +95,7 @@ expect_tidy()
 	expect_files "$1" DiskDescriptor.xml "${names[@]}"
 	run_check ploop check -f "$1"
 	for image in "${names[@]}"; do
+		[ $# = 1 ] || ! cmp -s "$1/$image" "$2/$image" || continue
 		run_check qemu-img check -f parallels "$1/$image"
 	done
 }

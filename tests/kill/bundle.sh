@@ -74,9 +74,9 @@ AT_END=(bundle_finish)
 make_start()
 {
 	local uuid
-	local -A writes=(["$A"]=400 ["$B"]=1500 ["$TOP"]=100)
+	local -A writes=(["$A"]=100 ["$B"]=400 ["$TOP"]=30)
 	mkdir start
-	run_check ploop -v0 init -s 16M -b 64 -t none start/root.hds
+	run_check ploop -v0 init -s 4M -b 64 -t none start/root.hds
 	for uuid in "$A" "$B" "$TOP"; do
 		serve start
 		run_check "$WRITER" write "$URI" promises "${writes["$uuid"]}"
@@ -84,6 +84,7 @@ make_start()
 		cp promises "start.$uuid"
 		[ "$uuid" = "$TOP" ] || run_check ploop snapshot -u "$uuid" start
 	done
+	expect_tidy start
 }
 
 # expect_tree_like REGEX: without the marks of what waits for its removal
@@ -156,24 +157,23 @@ operate()
 	[ "$2" != server ] || [ "$code" -lt 128 ] || fail "exit code $code"
 }
 
-# The writer's promises hold, by HOW; in a disk or snapshot that was made since then: those of ./before.
+# The writer's promises hold, by HOW: in the disk that is opened for writing and closed again.
 verify_disk()
 {
-	serve "$@"
+	serve d
 	run_check "$WRITER" "$how" "$URI" promises
 	unserve
 }
-verify_kept()
+
+# verify_reading HOW FILE... -- DISK [OPTION...]: those of the files, by a server for this alone.
+verify_reading()
 {
-	serve -r -u "$1" d
-	run_check "$WRITER" verify "$URI" "start.$1"
-	unserve
-}
-verify_made()
-{
-	serve -r "$@"
-	run_check "$WRITER" "$how" "$URI" after before
-	unserve
+	local words=()
+	while [ "$1" != -- ]; do
+		words+=("$1")
+		shift
+	done
+	run_check "$WRITER" "${words[0]}" '[' "$PLOOP" serve -r "${@:2}" ']' "${words[@]:1}"
 }
 
 # The next command, a snapshot, finds what is to be repaired. It may die of it, too.
@@ -199,7 +199,7 @@ repair()
 	cp promises after
 	[[ ! $ploop_tree =~ a5 || $1 != switch* ]] || cp "start.$A" promises
 	[ $((KILLS % 4)) = 1 ] || take_next
-	verify_disk d
+	verify_disk
 	take_next
 }
 
@@ -207,13 +207,13 @@ repair()
 check_clone()
 {
 	if [ -e clone ]; then
-		verify_made clone
-		expect_tidy clone
+		verify_reading "$how" after before -- clone
+		expect_tidy clone start
 		rm -r clone
 	fi
 	run_check ploop "${words[@]}"
-	verify_made clone
-	expect_tidy clone
+	verify_reading "$how" after before -- clone
+	expect_tidy clone start
 	rm -r clone
 	[ -z "$(find . -maxdepth 1 -name '.clone*')" ] || fail "left: $(find . -maxdepth 1 -name '.clone*')"
 }
@@ -223,8 +223,8 @@ check_snapshots()
 	local uuid
 	for uuid in $("$PLOOP" snapshot-list -H -o uuid d); do
 		case $uuid in
-		"$A" | "$B") verify_kept "$uuid" ;;
-		"$C") verify_made -u "$C" d ;;
+		"$A" | "$B") verify_reading verify "start.$uuid" -- -u "$uuid" d ;;
+		"$C") verify_reading "$how" after before -- -u "$C" d ;;
 		esac
 	done
 }
@@ -253,8 +253,8 @@ round()
 	run_check ploop snapshot-delete -u "$D" d
 	expect_tree_like "$START|${AFTER[$1]}"
 	[[ $ploop_tree != *t* ]] || fail "a temporary snapshot is left"
-	expect_tidy d
-	verify_disk d
+	expect_tidy d start
+	verify_reading "$how" promises -- d
 	check_snapshots
 }
 
@@ -264,7 +264,7 @@ kill_rounds()
 	[ "$state" = running ] || victims=(command)
 	shift
 	for name; do
-		for round in $(seq 0 "${ROUNDS:-2}"); do
+		for round in $(seq 0 "${ROUNDS:-10}"); do
 			each "$state $name, round $round"
 			if [ "$round" = 0 ]; then
 				round "$name" nobody

@@ -5,6 +5,8 @@
  *   writer verify URI LOG [FROM]    each block shows its last acknowledged version, or one that was submitted since
  *   writer flushed URI LOG [FROM]   … or, after the death of everything, its last flushed one or one since
  *
+ * In the place of URI, [ COMMAND… ] is a server that is started for this alone, by socket activation.
+ *
  * LOG is shared memory in a file: what it says survives the writer's death too. FROM is an older copy of it, for a
  * snapshot that was taken after FROM and before LOG: a block shows what FROM promises, or a version that was submitted
  * until LOG. */
@@ -71,7 +73,7 @@ static int flushed(void *arg, int *error)
 /* Places that lie close, and places that lie far apart: clusters written once and often. */
 static bool submit(struct flight *f, struct prng *random)
 {
-	uint32_t block = prng_below(random, prng_percent(random, 50) ? 512 : blocks);
+	uint32_t block = prng_below(random, prng_percent(random, 50) ? MIN(512, blocks / 8) : blocks);
 	struct promise *p = &promises[block];
 	if (p->submitted != p->acknowledged)
 		return true;
@@ -167,26 +169,45 @@ static struct promise *log_open(const char *path)
 	return log == MAP_FAILED ? NULL : log;
 }
 
+/* The words between [ and ] of *@argv, or the URI; *@argv moves to what follows. */
+static int connect_to(char ***argv)
+{
+	char **word = *argv, **end = word;
+	if (!*word || strcmp(*word, "[") != 0) {
+		*argv += *word ? 1 : 0;
+		return *word ? nbd_connect_uri(nbd, *word) : -1;
+	}
+	while (*end && strcmp(*end, "]") != 0)
+		end++;
+	if (!*end)
+		return -1;
+	*end = NULL;
+	*argv = end + 1;
+	return nbd_connect_systemd_socket_activation(nbd, word + 1);
+}
+
 int main(int argc, char **argv)
 {
-	if (argc != 4 && argc != 5)
-		return 2;
-	bool is_write = strcmp(argv[1], "write") == 0;
-	promises = log_open(argv[3]);
-	promised = argc == 5 && !is_write ? log_open(argv[4]) : promises;
+	const char *what = argc > 1 ? argv[1] : "";
+	bool is_write = strcmp(what, "write") == 0;
+	char **rest = argv + MIN(argc, 2);
 	nbd = nbd_create();
-	if (!promises || !promised || !nbd || nbd_connect_uri(nbd, argv[2]) < 0) {
-		fprintf(stderr, "%s: %s\n", argv[2], nbd_get_error());
+	if (!nbd || connect_to(&rest) < 0) {
+		fprintf(stderr, "%s: %s\n", what, nbd_get_error());
 		return 2;
 	}
+	promises = rest[0] ? log_open(rest[0]) : NULL;
+	promised = promises && rest[1] && !is_write ? log_open(rest[1]) : promises;
+	if (!promises || !promised)
+		return 2;
 	int64_t size = nbd_get_size(nbd);
 	blocks = (uint32_t)MIN(size, (int64_t)MAX_BLOCKS * BLOCK_BYTES) / BLOCK_BYTES / CHUNK_BLOCKS * CHUNK_BLOCKS;
 	struct prng random = {prng_seed((uint64_t)getpid())};
 	if (is_write) {
 		printf("SEED=%llu\n", (unsigned long long)random.state);
-		return run(&random, argc == 5 ? strtoull(argv[4], NULL, 0) : UINT64_MAX);
+		return run(&random, rest[1] ? strtoull(rest[1], NULL, 0) : UINT64_MAX);
 	}
-	int r = verify(strcmp(argv[1], "flushed") == 0);
+	int r = verify(strcmp(what, "flushed") == 0);
 	nbd_close(nbd);
 	return r;
 }
