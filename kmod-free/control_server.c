@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -245,6 +246,19 @@ bool control_server_is_busy(const struct control_server *s)
 void control_server_leave_socket(struct control_server *s)
 {
 	nbds_listener_leave_name(s->listener);
+}
+
+void control_server_dump(const struct control_server *s, void (*line)(void *arg, const char *text), void *arg)
+{
+	const struct control *k = &s->control;
+	const struct pl_change *change = &k->change;
+	char text[256];
+	snprintf(text, sizeof(text),
+		 "control clients=%u pushed=%d change=%s done_bytes=%llu total_bytes=%llu waited_for=%d", s->peer_count,
+		 k->pushed, k->changing ? control_method_word(k->what.method) : "none",
+		 k->changing ? (unsigned long long)change->done_bytes : 0,
+		 k->changing ? (unsigned long long)change->total_bytes : 0, k->changer != NULL);
+	line(arg, text);
 }
 
 void control_server_close(struct control_server *s)

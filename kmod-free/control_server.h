@@ -18,6 +18,8 @@ int control_server_take_over(struct pl_loop *loop, const struct control_backend 
 int control_server_socket(const struct control_server *server);
 /* Does a change of the chain run, or wait to be switched to? */
 bool control_server_is_busy(const struct control_server *server);
+/* Its clients, and the change that runs with how far it is, as a line. */
+void control_server_dump(const struct control_server *server, void (*line)(void *arg, const char *text), void *arg);
 /* A successor listens on: leave the socket where it is. */
 void control_server_leave_socket(struct control_server *server);
 /* Remove the socket, take no more requests, cancel what runs; clients are dropped when they have their answers. Returns

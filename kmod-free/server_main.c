@@ -8,7 +8,7 @@
  *               connections are dropped; what the engine works on still finishes. When only the filling is left,
  *               another signal ends it, as SIGUSR2 does
  *     SIGTERM, SIGINT, SIGHUP while a file of the FUSE export is open: ignored
- *     SIGUSR1   the disk's recent events and the connections go to the log
+ *     SIGUSR1   the disk's recent events, the connections and the change that runs go to the log
  *     our keeper says leave
  *               requests in flight finish -> disk closed clean -> end; mount and sockets stay, a successor goes on
  *     started by a keeper: the same start, but in the background at once, and with what the dead one left

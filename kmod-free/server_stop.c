@@ -84,6 +84,8 @@ static void dump(const struct service *s)
 	if (!s->closing) {
 		pl_disk_dump(s->disk, dump_line, NULL);
 		pl_server_dump(s->server, dump_line, NULL);
+		if (s->control)
+			control_server_dump(s->control, dump_line, NULL);
 	}
 }
 

@@ -125,6 +125,8 @@ each "the end, with an image pushed by a client that stays"
 python3 control.py "$SOCKET" '"do": "push", "name": "snap2"' hang >hang.log &
 hanging=$!
 await grep -q hanging hang.log
+kill -USR1 "$SERVER_PID"
+await grep -q 'control clients=1 pushed=1 change=none ' server.log || fail "SIGUSR1 does not tell"
 stop_server
 [ ! -e "$SOCKET" ] || fail "the control's socket is left"
 kill "$hanging"
@@ -156,6 +158,8 @@ pattern "flush"
 python3 control.py "$SOCKET" '"do": "merge", "child": 1, "into": "parent"' >merge.log &
 merging=$!
 await grep -qE '"progress"|"id":2' merge.log
+kill -USR1 "$SERVER_PID"
+await grep -qE 'control clients=1 pushed=0 change=(merge|none) done_bytes=[0-9]+ ' server.log || fail "SIGUSR1 does not tell"
 stop_server
 wait "$merging"
 sed 's/^/    /' merge.log
