@@ -22,7 +22,7 @@ static void teardown(void)
 	pl_loop_free(loop);
 }
 
-TestSuite(crash_chain, .init = setup, .fini = teardown, .timeout = 3600);
+TestSuite(crash_chain, .init = setup, .fini = teardown, .timeout = 100000);
 
 /* They change all the time; a failure is tried at each op. */
 static const struct crash_plan switches = {.ops = 12, .images = 3, .changes_percent = 30};

@@ -30,7 +30,7 @@ static void teardown(void)
 	pl_loop_free(loop);
 }
 
-TestSuite(crash_fold, .init = setup, .fini = teardown, .timeout = 3600);
+TestSuite(crash_fold, .init = setup, .fini = teardown, .timeout = 100000);
 
 static enum survivors outcome(uint32_t i)
 {

@@ -21,7 +21,7 @@ static void teardown(void)
 	pl_loop_free(loop);
 }
 
-TestSuite(crash, .init = setup, .fini = teardown, .timeout = 3600);
+TestSuite(crash, .init = setup, .fini = teardown, .timeout = 100000);
 
 Test(crash, D1_D3_D4_hold_at_every_point_of_short_runs)
 {

@@ -52,7 +52,8 @@ list_tests()
 	done
 	list_scripts "" release 60 tests/tidy/*.sh tests/runner/*.sh
 	list_programs "" release 120 tests/unit/*.c
-	list_programs "" release 600 tests/crash/*.c tests/nbd/*.c tests/threads/*.c
+	list_programs "" release 600 tests/nbd/*.c tests/threads/*.c
+	list_programs "" release $((600 + ${CRASHES:-0})) tests/crash/*.c
 	list_programs "" release $((8 * ${MODEL_SECONDS:-3} + 300)) tests/model/bundles.c
 	list_scripts "" release 120 tests/cli/*/test.sh
 	list_scripts "" release 300 "${scripts[@]}"

@@ -36,6 +36,8 @@ static bool leave_and_open(struct rig *r)
 {
 	if (!rig_drain(r) || !rig_wait(r))
 		return false;
+	if (r->pushed) /* a switch has failed meanwhile */
+		rig_abandon(r);
 	if (rig_leave(r) < 0)
 		return r->power.failed || rig_wrong(r, "leaving: %s", pl_error());
 	if (!r->power.failed && !rig_check_left(r))
