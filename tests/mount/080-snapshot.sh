@@ -64,6 +64,9 @@ expect_line stdout '	~backup$'
 echo three >mnt/file
 run_check ploop snapshot-list --json a
 [ "$(jq -r '.snapshots[] | select(.temporary) | .uuid' stdout)" = "$C" ] || fail "it is not temporary"
+grep -A2 "<GUID>$C</GUID>" a/DiskDescriptor.xml | tail -n3 >shot
+expect_line shot "^      <ParentGUID>$B</ParentGUID>$"
+expect_line shot '^      <Temporary/>$'
 each "which cannot go while its device is there"
 run_mustfail 17 ploop snapshot-delete -u "$C" a
 run_check ploop umount -c '~backup' a
