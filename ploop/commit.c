@@ -402,7 +402,7 @@ void commit_resume(struct writer *w)
 {
 	struct commit *c = &w->commit;
 	bool wanted = c->again || !queue_is_empty(&c->waiters);
-	if (wanted && c->state == COMMIT_IDLE && commit_may_start(w) && !w->disk->failed)
+	if (wanted && c->state == COMMIT_IDLE && !w->disk->failed && commit_may_start(w))
 		commit_start(w);
 }
 

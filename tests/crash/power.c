@@ -63,6 +63,14 @@ Test(crash, D1_D3_D7_hold_with_partial_clusters_over_several_lives)
 	must_hold((struct crash_plan){.ops = 80, .images = 3, .lives = 3, .partials = true}, 150, 29);
 }
 
+/* The journal took the error that they waited for, again and again. */
+Test(crash, writes_that_wait_for_space_end_when_the_disk_has_failed)
+{
+	struct crash_tally t = {0};
+	crash_walk(loop, 777294, (struct crash_plan){.ops = 80, .images = 3, .lives = 3, .partials = true}, 1, 29, &t);
+	cr_expect(eq(str, t.why, ""));
+}
+
 /* A test that cannot fail proves nothing: the same runs, with a rule broken, must be caught. */
 static void must_be_caught(struct crash_plan plan)
 {
