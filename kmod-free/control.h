@@ -26,6 +26,7 @@
  * Requests of a client are answered in order, but for switch, merge and finish, which are answered when they are done.
  * One change runs at a time: whoever asks for a second gets EBUSY. What a client began ends with it: when its
  * connection ends, its merge or finish is cancelled and its pushed image abandoned; a switch that has begun goes on.
+ * Until that has ended, members is not answered: an operation that begins with it finds a chain that stays.
  *
  * A word that is not known here is refused, with EINVAL or EOPNOTSUPP, so versions can grow by words; CONTROL_VERSION
  * changes when the meaning of a known one does. What is no request at all gets an error with the id 0 and the end of

@@ -63,16 +63,10 @@ static void run_request(struct control_conn *c, const struct control_request *q)
 	free(reply.members);
 }
 
-static void run_line(struct control_conn *c, const char *line, size_t bytes)
+/* What was asked by a client that is gone is about to end: an operation begins with the chain as it is then. */
+static bool must_wait(const struct control *k, const struct control_request *q)
 {
-	struct control_request request;
-	int r = control_request_decode(line, bytes, &request);
-	if (r == -EBADMSG)
-		control_conn_refuse(c, r, pl_error());
-	else if (r < 0)
-		control_answer_error(c, request.id, r, pl_error());
-	else
-		run_request(c, &request);
+	return q->method == CONTROL_MEMBERS && k->changing && !k->changer;
 }
 
 static bool has_line(const struct control_conn *c)
@@ -80,17 +74,31 @@ static bool has_line(const struct control_conn *c)
 	return memchr(c->in, '\n', c->in_bytes) != NULL;
 }
 
+/* Take the first line out and run it, unless it must wait. */
+static bool run_line(struct control_conn *c)
+{
+	struct control_request request = {0};
+	size_t n = (size_t)((char *)memchr(c->in, '\n', c->in_bytes) - c->in);
+	int r = control_request_decode(c->in, n, &request);
+	if (r == 0 && must_wait(c->control, &request))
+		return false;
+	c->in_bytes -= n + 1; /* bytes may arrive while it runs */
+	memmove(c->in, c->in + n + 1, c->in_bytes);
+	if (r == -EBADMSG)
+		control_conn_refuse(c, r, pl_error());
+	else if (r < 0)
+		control_answer_error(c, request.id, r, pl_error());
+	else
+		run_request(c, &request);
+	return true;
+}
+
 void control_conn_run(struct control_conn *c)
 {
 	const struct control *k = c->control;
-	while (!k->calling && !k->closing && !c->refused && queue_is_empty(&c->out) && has_line(c)) {
-		char line[CONTROL_REQUEST_BYTES]; /* bytes may arrive while it runs */
-		size_t n = (size_t)((char *)memchr(c->in, '\n', c->in_bytes) - c->in);
-		memcpy(line, c->in, n);
-		c->in_bytes -= n + 1;
-		memmove(c->in, c->in + n + 1, c->in_bytes);
-		run_line(c, line, n);
-	}
+	bool runs = true;
+	while (runs && !k->calling && !k->closing && !c->refused && queue_is_empty(&c->out) && has_line(c))
+		runs = run_line(c);
 	if (!c->refused && c->in_bytes == sizeof(c->in) && !has_line(c))
 		control_conn_refuse(c, -EMSGSIZE, "the request is too long");
 }

@@ -311,6 +311,18 @@ Test(control_conn, a_merge_is_cancelled_when_its_client_goes)
 	cr_assert(eq(str, (char *)tell(b, MERGE(3)), ""));
 }
 
+Test(control_conn, the_chain_is_told_when_what_a_gone_client_began_has_ended)
+{
+	expect(a, "{\"id\":1,\"do\":\"members\"}\n", "\"members\":[");
+	tell(a, MERGE(2));
+	expect(b, "{\"id\":1,\"do\":\"members\"}\n", "\"members\":[");
+	leave(a);
+	cr_assert(eq(str, (char *)tell(b, "{\"id\":2,\"do\":\"members\"}\n"), ""));
+	cr_assert(not(control_conn_is_idle(b)));
+	control_fake_finish(&fake, -ECANCELED);
+	cr_assert(strstr(hear(b), "{\"id\":2,\"result\":{\"members\":[") != NULL, "%s", said);
+}
+
 Test(control_conn, progress_never_piles_up)
 {
 	tell(a, MERGE(2));
