@@ -53,7 +53,7 @@ struct pending {
 	uint32_t free_count, reserved_count, live_count;
 	uint32_t page_count;                   /* dirty BAT pages, of slots not in a round */
 	uint32_t round_page_count;             /* those of the round */
-	bool data_first, round_data_first;     /* data of one of these must be durable before its page is written (D3) */
+	bool data_first, round_data_first;     /* the data of one must be durable before its page (D3) */
 	uint64_t *dirty_pages;                 /* bit per 4 KiB page of the BAT */
 	uint32_t pages_total;
 	uint32_t buckets[PENDING_SLOTS];       /* hash by guest cluster: first slot */
