@@ -25,12 +25,21 @@ struct control_backend {
 	void (*finish)(void *arg, struct pl_change *change);
 	void (*cancel)(void *arg);
 	void (*info)(void *arg, struct control_info *out);
-	void (*stat)(void *arg, struct pl_disk_stat *out);
+	void (*get_stat)(void *arg, struct pl_disk_stat *out);
 	int (*set)(void *arg, const struct pl_limits *limits);
 	void (*set_on_full)(void *arg, enum pl_on_full what);
 	void (*retry)(void *arg);
 	void *arg;
 };
+
+/* The backend whose calls are the functions of their names where this stands. */
+#define CONTROL_BACKEND(whose)                                                                                         \
+	(struct control_backend)                                                                                       \
+	{                                                                                                              \
+		.members = members, .push = push, .abandon = abandon, .switch_top = switch_top, .merge = merge,        \
+		.finish = finish, .cancel = cancel, .info = info, .get_stat = get_stat, .set = set,                    \
+		.set_on_full = set_on_full, .retry = retry, .arg = (whose),                                            \
+	}
 
 struct control_conn;
 

@@ -113,19 +113,5 @@ static void retry(void *arg)
 
 struct control_backend control_engine_backend(struct control_engine *engine)
 {
-	return (struct control_backend){
-		.members = members,
-		.push = push,
-		.abandon = abandon,
-		.switch_top = switch_top,
-		.merge = merge,
-		.finish = finish,
-		.cancel = cancel,
-		.info = info,
-		.stat = get_stat,
-		.set = set,
-		.set_on_full = set_on_full,
-		.retry = retry,
-		.arg = engine,
-	};
+	return CONTROL_BACKEND(engine);
 }

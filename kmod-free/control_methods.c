@@ -213,7 +213,7 @@ static int do_stat(struct control_conn *c, const struct control_request *q, stru
 {
 	const struct control_backend *b = c->control->backend;
 	reply->stat.disk.size = sizeof(reply->stat.disk);
-	b->stat(b->arg, &reply->stat.disk);
+	b->get_stat(b->arg, &reply->stat.disk);
 	copy_path(reply->stat.path, reply->stat.disk.path);
 	copy_path(reply->stat.full_path, reply->stat.disk.full_path);
 	return 0;

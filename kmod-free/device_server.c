@@ -1,6 +1,7 @@
 /* The server process of a running disk, seen from those who start it and wait for it. */
 #include "kmod-free/device.h"
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/wait.h"
 #include "kmod-free/keeper.h"
@@ -15,7 +16,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #define SERVER_PREFIX "ploop-server: "
 #define KILL_WAIT_NS  (10 * NS_PER_S)
@@ -32,7 +32,7 @@ _Noreturn static void become_server(const struct pl_serve_options *serve, const 
 }
 
 /* What it said last, without its name in front. *@is_its_own: it was the server who said it. */
-static int fail_with_last_line(int fd, int status, bool *is_its_own)
+static int fail_with_last_line(int fd, int code, bool *is_its_own)
 {
 	char text[2048];
 	ssize_t n = read(fd, text, sizeof(text) - 1);
@@ -46,7 +46,7 @@ static int fail_with_last_line(int fd, int status, bool *is_its_own)
 		line += strlen(SERVER_PREFIX);
 	if (*line)
 		return pl_fail(-EIO, "%s", line);
-	return pl_fail(-EIO, "the server ended with status %#x and said nothing", (unsigned)status);
+	return pl_fail(-EIO, "the server ended with code %d and said nothing", code);
 }
 
 /* The process we start ends when the server it leaves in the background is ready. */
@@ -63,11 +63,8 @@ static int run_starter(const struct pl_serve_options *serve, const char *const *
 		return pl_fail(-errno, "fork: %s", strerror(errno));
 	if (pid == 0)
 		become_server(serve, before, theirs);
-	int status;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return pl_fail(-errno, "wait for the server: %s", strerror(errno));
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : fail_with_last_line(ours, status, is_its_own);
+	int code = child_wait(pid);
+	return code == 0 ? 0 : fail_with_last_line(ours, code, is_its_own);
 }
 
 /* A server without a scope is better than none. */

@@ -2,6 +2,7 @@
 #define FUSE_USE_VERSION 314
 #include "kmod-free/fuse_export.h"
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/invariant.h"
 
@@ -13,7 +14,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <spawn.h>
 #include <time.h>
 #include <unistd.h>
@@ -208,11 +208,7 @@ static int run_fusermount(const char *mount_point, const char *how)
 	int r = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
 	if (r != 0)
 		return pl_fail(-r, "cannot start fusermount3: %s", strerror(r));
-	int status;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return pl_fail(-errno, "cannot wait for fusermount3: %s", strerror(errno));
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+	if (child_wait(pid) != 0)
 		return pl_fail(-EBUSY, "%s cannot be unmounted: a file in it is open", mount_point);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* The server's side of its keeper. */
 #include "kmod-free/keeper.h"
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "kmod-free/keeper_socket.h"
 #include "ploop-serve.h"
@@ -13,7 +14,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #define END_WAIT_MS 2000
 
@@ -192,12 +192,8 @@ static int spawn(const char *program, const char *command_path, int line)
 	posix_spawn_file_actions_destroy(&actions);
 	if (r != 0)
 		return pl_fail(-r, "cannot start %s: %s", program, strerror(r));
-	int status;
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return pl_fail(-EIO, "%s failed to start, status %d", program, status);
-	return 0;
+	int code = child_wait(pid);
+	return code == 0 ? 0 : pl_fail(-EIO, "%s failed to start, code %d", program, code);
 }
 
 static int start_program(struct keeper *k)

@@ -1,5 +1,6 @@
 #include "kmod-free/kmodule.h"
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "ploop.h"
@@ -8,7 +9,6 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <string.h>
-#include <sys/wait.h>
 
 extern char **environ;
 
@@ -71,9 +71,5 @@ int kmodule_load(const char *name)
 	close(fd_steal(&theirs));
 	char said[256];
 	read_errors(ours, said, sizeof(said));
-	int status;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return pl_fail(-errno, "wait for %s: %s", program, strerror(errno));
-	return status == 0 ? 0 : pl_fail(-ENOENT, "the kernel has no %s: %s", name, said[0] ? said : "modprobe failed");
+	return child_wait(pid) == 0 ? 0 : pl_fail(-ENOENT, "the kernel has no %s: %s", name, said[0] ? said : "modprobe failed");
 }

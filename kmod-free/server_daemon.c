@@ -1,5 +1,6 @@
 #include "server_daemon.h"
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "ploop.h"
 
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <syslog.h>
 
 /* ------------------------------------------------------------------ log */
@@ -43,10 +43,8 @@ _Noreturn static void wait_for_child(pid_t child, int fd)
 		;
 	if (n == 1)
 		_exit(0);
-	int status = 0;
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	_exit(WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1);
+	int code = child_wait(child);
+	_exit(code > 0 ? code : 1);
 }
 
 int daemon_begin(int *ready_fd)

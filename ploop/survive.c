@@ -12,9 +12,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 
@@ -168,12 +168,8 @@ static int spawn_holder(const char *program, const struct sockaddr_un *address, 
 	posix_spawn_file_actions_destroy(&actions);
 	if (r != 0)
 		return pl_fail(-r, "cannot start %s: %s", program, strerror(r));
-	int status;
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return pl_fail(-EIO, "%s failed to start, status %d", program, status);
-	return 0;
+	int code = child_wait(pid);
+	return code == 0 ? 0 : pl_fail(-EIO, "%s failed to start, code %d", program, code);
 }
 
 static int new_table(struct store *store, uint32_t guest_clusters, uint32_t cluster_sectors, struct survive *out)

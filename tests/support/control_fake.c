@@ -140,21 +140,7 @@ void control_fake_finish(struct control_fake *f, int res)
 void control_fake_init(struct control_fake *f, struct pl_loop *loop)
 {
 	*f = (struct control_fake){.loop = loop};
-	f->backend = (struct control_backend){
-		.members = members,
-		.push = push,
-		.abandon = abandon,
-		.switch_top = switch_top,
-		.merge = merge,
-		.finish = finish,
-		.cancel = cancel,
-		.info = info,
-		.stat = get_stat,
-		.set = set,
-		.set_on_full = set_on_full,
-		.retry = retry,
-		.arg = f,
-	};
+	f->backend = CONTROL_BACKEND(f);
 	f->members[0] = (struct pl_member){"/vz/ct 1/root.hds", UINT64_C(0xfffffffffffffff0), 12, 1000, true, false};
 	f->members[1] = (struct pl_member){"/vz/ct 1/\"odd\"\n\xff.hds", 2, UINT64_MAX, 0, false, true};
 	f->members[2] = (struct pl_member){"/vz/ct 1/top.hds", 2, 14, 7, false, false};
