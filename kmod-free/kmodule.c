@@ -71,5 +71,6 @@ int kmodule_load(const char *name)
 	close(fd_steal(&theirs));
 	char said[256];
 	read_errors(ours, said, sizeof(said));
-	return child_wait(pid) == 0 ? 0 : pl_fail(-ENOENT, "the kernel has no %s: %s", name, said[0] ? said : "modprobe failed");
+	return child_wait(pid) == 0 ? 0 : pl_fail(-ENOENT, "the kernel has no %s: %s", name,
+						  said[0] ? said : "modprobe failed");
 }
