@@ -12,7 +12,8 @@ int chain_open(struct pl_disk *d, const struct pl_chain_spec *spec, const struct
 /* The same with stores that are open already and belong to @d afterwards, whatever happens. */
 int chain_adopt(struct pl_disk *d, struct store *const *stores, const struct pl_chain_spec *spec);
 
-/* Read every BAT, check every entry (D9), fill d->map and d->alloc. */
+/* Read every BAT, check every entry (D9), fill d->map and d->alloc. Of a disk that is only read also what images below
+ * the top, which were not closed, have elsewhere. -EAGAIN: such an image must be settled first (settle.h). */
 int chain_load(struct pl_disk *d);
 
 void chain_close(struct pl_disk *d);

@@ -1,12 +1,15 @@
 /* The BATs of a chain into one map, base first, so that upper levels win. Each BAT is read once, its holes are skipped,
  * and every entry is checked at every open, also of cleanly closed images (D9). */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "layout/bat.h"
 #include "ploop/chain.h"
+#include "ploop/disk_survive.h"
 #include "ploop/finding.h"
+#include "ploop/partial_io.h"
 
 #define CHUNK_BYTES (1u << 20)
 #define CHUNK_SLOTS (CHUNK_BYTES / LAY_BAT_SLOT_BYTES)
@@ -117,6 +120,28 @@ static int complete_last_cluster(struct store *store, uint32_t cluster_bytes)
 	return whole == store->size_bytes ? 0 : store->ops->set_size(store, whole);
 }
 
+/* An image below the top that was not closed, of a disk that is only read: what its journal or a dead server's table
+ * says, while the map ends with it. One that has partial clusters is what leaves. */
+static int replay_lower(struct pl_disk *d, struct image *img)
+{
+	struct writer *w = writer_new(d, img);
+	if (!w)
+		return pl_fail(-ENOMEM, "no memory to open %s", img->path);
+	int r = attach_pending(w, NULL);
+	if (r == 0 && writer_has_partials(w) && d->leaving)
+		r = d->peek ? 0 : -EAGAIN;
+	else if (r == 0 && writer_has_partials(w))
+		d->leaving = w;
+	if (d->leaving != w)
+		writer_free(w);
+	return r;
+}
+
+static bool needs_replay(const struct pl_disk *d, const struct image *img)
+{
+	return d->readonly && img != d->top && img->format == PL_FORMAT_PLOOP && img->header.in_use == LAY_IN_USE;
+}
+
 int chain_load(struct pl_disk *d)
 {
 	struct alloc *alloc = &d->writer->alloc;
@@ -144,6 +169,8 @@ int chain_load(struct pl_disk *d)
 			load_raw(&l);
 		else
 			r = load_ploop(&l, img);
+		if (r == 0 && needs_replay(d, img))
+			r = replay_lower(d, img);
 	}
 	if (r == 0 && allocates)
 		r = complete_last_cluster(d->top->store, d->cluster_bytes);

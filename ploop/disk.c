@@ -162,7 +162,7 @@ static void find_unsettled(const struct pl_disk *d, struct unsettled *out)
 	}
 }
 
-/* @unsettled: look for such images first, and open only without; NULL: they are taken as they are. */
+/* @unsettled: look for such images first, and open for writing only without; NULL: they are taken as they are. */
 static int open_once(struct pl_loop *loop, const struct pl_chain_spec *chain, const struct pl_open_options *options,
 		     struct unsettled *unsettled, struct pl_disk **out)
 {
@@ -172,7 +172,7 @@ static int open_once(struct pl_loop *loop, const struct pl_chain_spec *chain, co
 	int r = chain_open(d, chain, options);
 	if (r == 0 && unsettled)
 		find_unsettled(d, unsettled);
-	if (r == 0 && unsettled && unsettled->any)
+	if (r == 0 && unsettled && unsettled->any && !d->readonly)
 		return -EAGAIN;
 	if (r == 0)
 		r = open_loaded(d);

@@ -70,6 +70,8 @@ static int take_over_slot(struct writer *w, uint64_t word)
 		map_set(&d->map, g, img->level, f);
 	else
 		map_clear(&d->map, g);
+	if (img != d->top)
+		map_set_below(&d->map, g);
 	return 0;
 }
 

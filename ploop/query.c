@@ -4,6 +4,11 @@
 
 #include "ploop/partial_io.h"
 
+static uint32_t partials_of(const struct writer *w)
+{
+	return writer_has_partials(w) ? w->partials->count : 0;
+}
+
 void pl_disk_get_info(const struct pl_disk *d, struct pl_disk_info *out)
 {
 	*out = (struct pl_disk_info){
@@ -15,7 +20,7 @@ void pl_disk_get_info(const struct pl_disk *d, struct pl_disk_info *out)
 		.readonly = d->readonly,
 		.survives = d->writer->survive.life_fd >= 0,
 		.allocated_clusters = d->writer->alloc.used_count,
-		.partial_clusters = writer_has_partials(d->writer) ? d->writer->partials->count : 0,
+		.partial_clusters = partials_of(d->writer) + partials_of(d->leaving),
 	};
 }
 

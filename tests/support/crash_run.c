@@ -1,5 +1,6 @@
 #include "tests/support/crash_run.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,9 +42,24 @@ static bool live(struct rig *r, const struct crash_plan *plan, uint64_t fails_at
 	return ok && !r->why[0] && (r->power.failed || rig_check_closed(r));
 }
 
+/* A reader sees the same and writes nothing, or says that an image must be settled first. */
+static bool look_only(struct rig *r)
+{
+	int opened = rig_open_flags(r, PL_OPEN_READONLY);
+	if (opened == -EAGAIN)
+		return true;
+	if (opened < 0)
+		return rig_wrong(r, "open for reading after power failure: %s", pl_error());
+	bool ok = rig_judge(r, MODEL_POWER_FAILED);
+	rig_close(r);
+	return ok;
+}
+
 /* Open what is left, compare, close, check. */
 static bool look(struct rig *r, bool goes_on)
 {
+	if (prng_percent(&r->random, 20) && !look_only(r))
+		return false;
 	if (rig_settle_lower(r) < 0)
 		return rig_wrong(r, "settling what is below the top after power failure: %s", pl_error());
 	if (rig_open(r) < 0)

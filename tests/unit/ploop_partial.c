@@ -362,3 +362,30 @@ Test(ploop_partial, merges_move_them)
 		merge_with_parts(1, PL_INTO_PARENT, seed);
 	}
 }
+
+/* The power fails while the old top is being sealed. */
+Test(ploop_partial, a_reader_replays_an_image_below_the_top_too)
+{
+	struct rig *r = full(1);
+	rig_start_journal(r, 0);
+	open_rig(r, 0);
+	for (uint64_t g = 0; g < small.clusters; g++)
+		write_at(r, g * CLUSTER + UNIT, 2 * UNIT);
+	request(r, PL_FLUSH, 0, 0, 0);
+	push_and_turn_to_switch(r);
+	for (uint64_t g = 0; g < 4; g++)
+		cr_assert(rig_submit(r, PL_WRITE, 0, g * CLUSTER + 2 * UNIT, 2 * UNIT, false), "%s", r->why);
+	r->power.failed = true;
+	rig_drain(r);
+	rig_close(r);
+	rig_lose_power(r, &r->chain, SURVIVES_NOTHING);
+	open_rig(r, PL_OPEN_READONLY); /* a write aborts: all media are sealed */
+	cr_assert(ne(ptr, r->disk->leaving, NULL));
+	cr_expect(eq(u32, r->disk->leaving->partials->count, small.clusters));
+	cr_assert(rig_judge(r, MODEL_POWER_FAILED), "%s", r->why);
+	cr_expect(zero(int, rig_close(r)));
+	cr_assert(eq(int, rig_settle_lower(r), 0), "%s", pl_error());
+	open_rig(r, 0);
+	cr_assert(rig_judge(r, MODEL_POWER_FAILED) && rig_settle(r), "%s", r->why);
+	finish_rig(r);
+}
