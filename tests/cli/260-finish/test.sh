@@ -111,6 +111,16 @@ start_server d
 expect_content 6
 stop_server
 
+each "switched off, whole clusters are copied"
+run_check ploop snapshot d
+start_server d --no-wait --partial off
+first_writes 8
+expect_unfinished false
+expect_content 8
+stop_server
+run_check qemu-img check -f parallels "$(top_of d)"
+run_mustfail 2 ploop serve --socket s --partial maybe d
+
 each "SIGUSR2 leaves it so"
 run_check ploop snapshot d
 start_server d
