@@ -108,7 +108,7 @@ struct pl_disk {
 	uint32_t depth;
 	struct image *top;
 	struct writer *writer;      /* where first writes go: the top's */
-	struct writer *leaving;     /* written until now: being sealed, or drained by a merge; or left in that. Else NULL */
+	struct writer *leaving;     /* written until now: being sealed or drained, or left so for readers. Else NULL */
 
 	/* changes */
 	struct map map;

@@ -103,3 +103,70 @@ Test(ploop_journal, D9_a_journal_in_a_wrong_place_is_refused)
 	must_refuse(r, "longer than the file", true);
 	rig_free(r);
 }
+
+/* ---- any journal, with digests that are right */
+
+static struct lay_journal_entry random_entry(struct rig *r, uint32_t file_clusters, uint64_t *units)
+{
+	struct prng *p = &r->random;
+	bool sound = prng_percent(p, 97);
+	*units = 1 + prng_below(p, sound ? 255 : 4096);
+	if (!sound && prng_percent(p, 50))
+		*units = 0;
+	return (struct lay_journal_entry){
+		.g = {prng_below(p, r->shape.clusters + !sound)},
+		.f = {prng_percent(p, 20) ? 0 : 1 + prng_below(p, file_clusters + !sound)},
+	};
+}
+
+static void write_random_journal(struct rig *r, const struct forgery *f)
+{
+	uint8_t record[LAY_JOURNAL_BLOCK_BYTES];
+	uint32_t file_clusters = (uint32_t)(r->top->now.size_bytes / RIG_CLUSTER_BYTES);
+	uint64_t at = (uint64_t)f->area.n * RIG_CLUSTER_BYTES + LAY_JOURNAL_BLOCK_BYTES;
+	r->top->sealed = false;
+	for (uint32_t number = 0, records = 1 + prng_below(&r->random, 5); number < records; number++) {
+		uint32_t n = prng_below(&r->random, 5);
+		for (uint32_t i = 0; i < n; i++) {
+			uint64_t units;
+			struct lay_journal_entry e = random_entry(r, file_clusters, &units);
+			lay_record_put(record, i, e, &units, 1);
+		}
+		cr_assert(lay_record_seal(record, n, 1, f->head.id, number + prng_percent(&r->random, 3)));
+		medium_write(r->top, record, sizeof(record), at + (uint64_t)number * sizeof(record));
+	}
+}
+
+/* What is taken is sound, reads, and closes as a plain image. */
+static bool is_refused(struct rig *r, uint32_t flags)
+{
+	int opened = rig_open_flags(r, flags);
+	cr_assert(opened == 0 || opened == -EUCLEAN, "%d: %s", opened, pl_error());
+	if (opened < 0)
+		return true;
+	partials_check(r->disk->writer->partials);
+	cr_assert(rig_settle(r), "%s", r->why);
+	cr_assert(eq(int, rig_close(r), 0), "%s", pl_error());
+	return false;
+}
+
+Test(ploop_journal, D9_any_journal_is_refused_or_taken)
+{
+	uint64_t seed = prng_seed(1), taken = 0, refused = 0;
+	struct rig *r = left_unfinished(1);
+	struct forgery f = look_at_journal(r);
+	cr_log_info("SEED=%llu", (unsigned long long)seed);
+	for (uint64_t end = seed + 400; seed < end; seed++) {
+		struct rig *c = rig_clone(r, seed);
+		write_random_journal(c, &f);
+		bool by_reader = is_refused(c, PL_OPEN_READONLY), by_writer = is_refused(c, 0);
+		cr_expect(by_reader <= by_writer, "SEED=%llu: a writer takes what a reader refuses",
+			  (unsigned long long)seed);
+		cr_expect(by_writer || rig_check_closed(c), "SEED=%llu: %s", (unsigned long long)seed, c->why);
+		*(by_writer ? &refused : &taken) += 1;
+		rig_free(c);
+	}
+	cr_expect(taken > 20 && refused > 20, "%llu taken, %llu refused: it says little", (unsigned long long)taken,
+		  (unsigned long long)refused);
+	rig_free(r);
+}
