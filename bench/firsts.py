@@ -53,12 +53,12 @@ def fresh(bench):
 
 
 @contextlib.contextmanager
-def fresh_qcow2(bench):
+def fresh_qcow2(bench, options='extended_l2=on,cluster_size=128k'):
     folder = os.path.join(bench.scratch, 'fresh-qcow2')
     os.makedirs(folder, exist_ok=True)
     top = os.path.join(folder, 'top')
-    subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'extended_l2=on,cluster_size=128k', '-b',
-                    bench.disk.image, '-F', 'parallels', top], check=True)
+    subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-o', options, '-b', bench.disk.image, '-F',
+                    'parallels', top], check=True)
     with Servers(bench.ploop, folder, top, 0, bench.disk_bytes).qemu('qcow2') as target:
         yield target
     os.unlink(top)

@@ -12,6 +12,7 @@ import tempfile
 sys.dont_write_bytecode = True
 
 import images
+import over_time
 from job import GIB, fio_sample, four_k
 from jobs import JOBS
 from report import Row, markdown
@@ -91,6 +92,8 @@ def arguments():
     p.add_argument('--size', type=int, metavar='GIB', help='of the disk (default 4)')
     p.add_argument('--dir', default='/var/tmp', help='where the image files go: the disk that is measured')
     p.add_argument('--json', metavar='FILE', help='every sample')
+    p.add_argument('--over-time', metavar='FILE.svg',
+                   help='instead of the table: first writes per second over time, as a figure and a .csv beside it')
     p.add_argument('--list', action='store_true')
     return p.parse_args()
 
@@ -121,6 +124,9 @@ def main():
         bench = Bench(args, scratch)
         if not args.quick and any(side in PEERS for job in chosen for side in job.sides):
             bench.choose_qemu_aio()
+        if args.over_time:
+            over_time.draw(bench, args.over_time)
+            return 0
         rows = [bench.measure(job) for job in chosen]
         print(markdown(rows, machine() + f'; qemu-nbd --aio={Servers.qemu_aio}'))
         if args.json:
