@@ -42,6 +42,10 @@ done
 run_check qemu-io -r -f parallels "${words[@]}" d/root.hds
 expect_no stdout 'Pattern verification failed'
 
+start_server d -r
+run_check qemu-img compare -f parallels -F raw d/root.hds "$URI"
+stop_server
+
 each "nothing is left to merge"
 run_mustfail 38 ploop snapshot-merge d
 run_mustfail 38 ploop snapshot-merge -A d

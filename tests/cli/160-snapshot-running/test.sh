@@ -49,3 +49,6 @@ io 'read -P 1 0 512k' 'read -P 2 512k 512k' 'read -P 3 1M 1M'
 stop_server
 expect_tidy d
 read_disk d "$TOP" 'read -P 1 0 512k' 'read -P 2 512k 512k' 'read -P 3 1M 1M'
+start_server d -r
+run_check qemu-img compare -f parallels -F raw d/root.hds "$URI"
+stop_server
