@@ -92,7 +92,7 @@ const struct cli_command cmd_stat = {
 	.synopsis = {"[--json|--openmetrics|--watch[=SECONDS]] [DEVICE|DD|IMAGE …]"},
 	.options = options,
 	.examples = {
-		{"ploop stat", "Counters and latencies of all disks that are served for writing"},
+		{"ploop stat", "Counters and latencies of all running disks"},
 		{"ploop stat --watch=5 /vz/test", "Rates of one, every five seconds"},
 		{"ploop stat --openmetrics >/var/lib/node-exporter/ploop.prom", "For a scraper"},
 	},

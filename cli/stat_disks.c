@@ -39,14 +39,53 @@ static int open_all(struct stat_disks *disks)
 	return r;
 }
 
+/* Those that no other of its bundle answers for. */
+static int open_devices(struct stat_disks *disks)
+{
+	struct pl_device **devices;
+	size_t count;
+	int r = pl_device_list(&devices, &count);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct pl_live *live;
+		char socket[128];
+		if (!devices[i]->readonly && devices[i]->bundle[0])
+			continue;
+		r = pl_device_control(devices[i], socket, sizeof(socket));
+		if (r == 0)
+			r = pl_live_connect_at(socket, &live);
+		if (r == 0)
+			r = add(disks, socket, live);
+		else if (r == -ENOENT)
+			r = 0;
+	}
+	pl_device_list_free(devices, count);
+	return r;
+}
+
+/* A running device is asked itself; else the word tells a bundle, whose server is looked for. */
+static int socket_of(const char *word, char *out, size_t out_bytes)
+{
+	struct pl_device *device;
+	int r = pl_device_find(word, NULL, &device);
+	if (r < 0)
+		return served_socket(word, out, out_bytes);
+	r = pl_device_control(device, out, out_bytes);
+	pl_device_free(device);
+	return r;
+}
+
 static int open_named(struct stat_disks *disks, int count, char **words)
 {
 	for (int i = 0; i < count; i++) {
 		struct pl_live *live;
 		char socket[128];
-		int r = served_socket(words[i], socket, sizeof(socket));
+		int r = socket_of(words[i], socket, sizeof(socket));
 		if (r == 0)
-			r = served_connect(words[i], &live);
+			r = pl_live_connect_at(socket, &live);
+		if (r == -ENOENT)
+			pl_fail(r, "%s: no server has it open for writing", words[i]);
 		if (r == 0)
 			r = add(disks, socket, live);
 		if (r < 0)
@@ -59,7 +98,7 @@ static int open_named(struct stat_disks *disks, int count, char **words)
 static void name_disk(struct stat_disks *disks, const struct pl_device *device)
 {
 	char socket[128];
-	if (device->readonly || !device->bundle[0] || pl_control_path(device->bundle, socket, sizeof(socket)) < 0)
+	if (pl_device_control(device, socket, sizeof(socket)) < 0)
 		return;
 	for (size_t i = 0; i < disks->count; i++)
 		if (strcmp(disks->at[i].socket, socket) == 0)
@@ -100,6 +139,8 @@ int stat_disks_open(struct stat_disks *disks, int count, char **words)
 {
 	*disks = (struct stat_disks){0};
 	int r = count ? open_named(disks, count, words) : open_all(disks);
+	if (r == 0 && count == 0)
+		r = open_devices(disks);
 	if (r == 0)
 		r = stat_disks_ask(disks);
 	if (r < 0)

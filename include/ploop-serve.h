@@ -87,6 +87,7 @@ struct pl_serve_options {
 	bool fuse_allow_other;
 	const char *nbd_device; /* connect a block device of this kernel, under this name of its own; root */
 	const char *control; /* unix socket for operations on the bundle, see pl_control_path(); NULL: none */
+	bool no_changes;     /* @control tells figures, and changes nothing */
 	const char *settings;       /* descriptor whose pl_settings_load() tells limits; NULL: none */
 	const char *on_full;        /* "wait" or "fail", whatever the settings say; NULL: as they say */
 	/* Socket of the process that starts the server again when it dies; NULL: nobody does. */
@@ -207,6 +208,10 @@ PL_API void pl_device_list_free(struct pl_device **devices, size_t count);
 /* A sentence for each disk that runs but is in no list, since its entry in the run directory was wiped: how to end it.
  */
 PL_API int pl_device_lost(void (*each)(void *arg, const char *sentence), void *arg);
+
+/* Where its server listens: at the control socket of its bundle; when it is open for reading, or a list of images, at
+ * one of its own that changes nothing. */
+PL_API int pl_device_control(const struct pl_device *device, char *out, size_t out_bytes);
 
 /* What it waits for, a sentence; "" when for nothing. Wakes no server. */
 PL_API void pl_device_waits(const struct pl_device *device, char *out, size_t out_bytes);

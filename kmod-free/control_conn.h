@@ -30,6 +30,7 @@ struct control_backend {
 	void (*set_on_full)(void *arg, enum pl_on_full what);
 	void (*retry)(void *arg);
 	void *arg;
+	bool no_changes; /* only questions are answered */
 };
 
 /* The backend whose calls are the functions of their names where this stands. */

@@ -10,8 +10,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
 static int name_file(const char *socket, char path[PATH_MAX])
 {
@@ -36,31 +34,8 @@ void control_full_clear(const char *socket)
 		unlink(path);
 }
 
-static uint64_t age_s(const struct stat *st)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec > st->st_mtim.tv_sec ? (uint64_t)(now.tv_sec - st->st_mtim.tv_sec) : 0;
-}
-
 void pl_full_sentence(int err, const char *path, uint64_t seconds, char *out, size_t bytes)
 {
 	snprintf(out, bytes, "no space on the host for %s (%s): writes wait, for %llu s", path, strerror(err),
 		 (unsigned long long)seconds);
-}
-
-void pl_device_waits(const struct pl_device *device, char *out, size_t bytes)
-{
-	char socket[PATH_MAX], path[PATH_MAX], image[PATH_MAX] = "";
-	int err = 0;
-	struct stat st;
-	out[0] = '\0';
-	if (!device->alive || device->readonly || !device->bundle[0])
-		return;
-	bool named = pl_control_path(device->bundle, socket, sizeof(socket)) == 0 && name_file(socket, path) == 0;
-	FILE *in = named ? fopen(path, "re") : NULL;
-	if (in && fstat(fileno(in), &st) == 0 && fscanf(in, "%d %4095[^\n]", &err, image) == 2)
-		pl_full_sentence(err, image, age_s(&st), out, bytes);
-	if (in)
-		fclose(in);
 }

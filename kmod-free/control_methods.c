@@ -236,6 +236,12 @@ static int do_retry(struct control_conn *c, const struct control_request *q, str
 	return 0;
 }
 
+static bool is_question(enum control_method method)
+{
+	return method == CONTROL_HELLO || method == CONTROL_INFO || method == CONTROL_MEMBERS ||
+	       method == CONTROL_STAT || method == CONTROL_RETRY;
+}
+
 int control_run_method(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
 {
 	static int (*const run[CONTROL_METHOD_COUNT])(struct control_conn *c, const struct control_request *q,
@@ -247,5 +253,7 @@ int control_run_method(struct control_conn *c, const struct control_request *q, 
 	};
 	if (q->method != CONTROL_HELLO && !c->greeted)
 		return pl_fail(-EPROTO, "say hello first");
+	if (c->control->backend->no_changes && !is_question(q->method))
+		return pl_fail(-EROFS, "this disk is open for reading, or a list of images: nothing of it is changed");
 	return run[q->method](c, q, reply);
 }

@@ -123,11 +123,16 @@ static int choose_name(struct pl_device *d, const struct front *front, const cha
 static int bring_up(struct pl_device *d, const struct pl_attach_options *o, const struct transport *transport,
 		    const struct front *front)
 {
-	char keeper[PATH_MAX];
+	char keeper[PATH_MAX], control[PATH_MAX];
 	struct transport_plan plan;
 	struct pl_serve_options serve = *o->serve;
 	int r = registry_path(d->name, REGISTRY_KEEPER, keeper);
 	serve.keeper = keeper;
+	if (r == 0 && !serve.control) {
+		r = registry_path(d->name, REGISTRY_CONTROL, control);
+		serve.control = control;
+		serve.no_changes = true;
+	}
 	if (r == 0)
 		r = transport->prepare(d, &plan, &serve);
 	if (r == 0)

@@ -1,6 +1,7 @@
 #include "kmod-free/registry.h"
 
 #include "base/cleanup.h"
+#include "kmod-free/control_full.h"
 #include "kmod-free/keeper.h"
 #include "kmod-free/process.h"
 
@@ -75,7 +76,8 @@ int registry_make(const char *name, int *fd)
 
 int registry_remove(const char *name)
 {
-	static const char *const files[] = {REGISTRY_STATE, REGISTRY_STATE ".new", REGISTRY_PID, REGISTRY_KEEPER};
+	static const char *const files[] = {REGISTRY_STATE, REGISTRY_STATE ".new", REGISTRY_PID, REGISTRY_KEEPER,
+					    REGISTRY_CONTROL, REGISTRY_CONTROL CONTROL_FULL_SUFFIX};
 	char path[PATH_MAX];
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < sizeof(files) / sizeof(files[0]); i++) {

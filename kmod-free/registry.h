@@ -5,6 +5,7 @@
  *	                      state    struct pl_device as lines "key value", replaced as a whole; absent: half made
  *	                      pid      the server's
  *	                      keeper   command socket of the keeper (keeper.h), who knows the server of this moment
+ *	                      control  of a disk without a bundle's control socket: its own (pl_device_control())
  *	                      fuse/    mount point of the transport "fuse"
  *
  * An entry whose folder is not locked and whose server does not run is stale. It is listed, as not alive, as long as it
@@ -19,6 +20,7 @@
 #define REGISTRY_STATE "state"
 #define REGISTRY_PID   "pid"
 #define REGISTRY_KEEPER "keeper"
+#define REGISTRY_CONTROL "control"
 
 /* The lock over all entries, until the descriptor is closed. */
 int registry_lock(int *fd);

@@ -48,6 +48,7 @@ static const struct row {
 	{"--fuse-allow-other", KIND_FLAG, AT(fuse_allow_other), "other users may come in"},
 	{"--nbd-device", KIND_TEXT, AT(nbd_device), "NAME  connect an nbd device of the kernel, known by this name"},
 	{"--control", KIND_TEXT, AT(control), "PATH  let operations on the bundle ask for changes at this unix socket"},
+	{"--no-changes", KIND_FLAG, AT(no_changes), "the control socket tells figures, and changes nothing"},
 	{"--settings", KIND_TEXT, AT(settings), "DESCRIPTOR  limits and the like from the file beside it"},
 	{"--on-full", KIND_TEXT, AT(on_full), "wait|fail  when the host has no space, whatever the settings say"},
 	{"--keeper", KIND_TEXT, AT(keeper), "PATH  be started again after death by a process with this unix socket"},

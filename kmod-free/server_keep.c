@@ -24,7 +24,8 @@ static bool can_be_found(struct server_args *args)
 	if (o->resume_count)
 		return true;
 	for (size_t i = 0; i < o->chain.count; i++) {
-		char *path = args->images[i].dir_fd < 0 && !o->control ? realpath(args->images[i].path, NULL) : NULL;
+		bool stays = args->images[i].dir_fd < 0 && (!o->control || o->no_changes);
+		char *path = stays ? realpath(args->images[i].path, NULL) : NULL;
 		if (!path)
 			return false;
 		args->images[i].path = path; /* for the life of the process */

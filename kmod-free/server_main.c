@@ -147,6 +147,7 @@ static void start_control(struct service *s)
 	s->engine = (struct control_engine){.disk = s->disk, .chain = &s->options->chain};
 	struct control_backend backend = control_engine_backend(&s->engine);
 	int kept = server_keep_fd(&s->keep, KEPT_CONTROL);
+	backend.no_changes = s->options->no_changes;
 	if (!path)
 		return;
 	int r = kept < 0 ? -ENOENT : control_server_take_over(s->loop, &backend, path, kept, &s->control);

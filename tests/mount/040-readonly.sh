@@ -17,6 +17,8 @@ expect_line stdout '\(ro\)$'
 [ "$(cat mnt/file)" = below ] || fail "content"
 run_mustfail 1 touch mnt/new
 [ "$(blockdev --getro "$(device_of a device)")" = 1 ] || fail "the device takes writes"
+run_check ploop stat --json a
+[ "$(jq '.disks[0].read_requests > 0' stdout)" = true ] || fail "its server tells no figures"
 run_check ploop umount a
 [ "$(sha256sum <a/root.hds)" = "$sum" ] || fail "the image changed"
 
@@ -76,5 +78,14 @@ run_check ploop umount -m mnt
 each "as a list of images"
 run_check ploop mount -m mnt a/root.hds a/root.hds.top
 [ "$(cat mnt/file)" = above ] || fail "content"
+run_check ploop stat
+expect_line stdout "$(device_of a name)"
+expect_line stdout "$SCRATCH/a/root.hds.top"
+server=$(device_of a server_pid)
+run_check kill -KILL "$server"
+await is_served_by_another a "$server" || fail "no other server came"
+run_check ploop stat "$(device_of a device)"
+run_mustfail 17 ploop snapshot-merge a
+[ ! -e "/run/ploop/$(device_of a name)/control.full" ] || fail "it waits for space"
 run_check ploop umount a/root.hds.top
 expect_nothing_left

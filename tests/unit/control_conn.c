@@ -381,3 +381,16 @@ Test(control_conn, figures_limits_and_another_try)
 	expect(a, DO(4, "retry"), "{\"id\":4,\"result\":{}}");
 	cr_assert(eq(u32, fake.retries, 1));
 }
+
+Test(control_conn, a_disk_that_must_not_change_answers_questions_only)
+{
+	fake.backend.no_changes = true;
+	expect(a, PUSH(2, "x"), "{\"id\":2,\"error\":\"EROFS\"");
+	expect(a, MERGE(3), "{\"id\":3,\"error\":\"EROFS\"");
+	expect(a, DO(4, "finish"), "{\"id\":4,\"error\":\"EROFS\"");
+	expect(a, SET(5, 5, 6, "fail"), "{\"id\":5,\"error\":\"EROFS\"");
+	cr_assert(eq(u32, fake.pushes + fake.merges + fake.finishes, 0));
+	expect(a, DO(6, "stat"), "{\"id\":6,\"result\"");
+	expect(a, DO(7, "members"), "{\"id\":7,\"result\"");
+	expect(a, DO(8, "retry"), "{\"id\":8,\"result\"");
+}
