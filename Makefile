@@ -89,9 +89,9 @@ $(BUILD)/ploop-server: $(BUILD)/obj/kmod-free/server_main.o $(ARCHIVES)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libserve.a $(BUILD)/libsnapshot.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(SERVE_LIBS) $(ENGINE_LIBS)
 
-$(BUILD)/ploop-keeper: $(BUILD)/obj/kmod-free/keeper_main.o
+$(BUILD)/ploop-keeper: $(BUILD)/obj/kmod-free/keeper_main.o $(BUILD)/obj/kmod-free/keeper_kept.o
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $<
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^
 
 $(BUILD)/ploop-holder: $(BUILD)/obj/ploop/holder_main.o
 	@echo "  LINK  $@"

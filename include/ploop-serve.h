@@ -53,9 +53,17 @@ PL_API int pl_server_listen_tcp(struct pl_server *server, const char *host_port)
 /* Take over a listening or a connected stream socket (socket activation); the server owns it from here on. */
 PL_API int pl_server_take_fd(struct pl_server *server, int fd);
 
+/* Serve the first export on the connected socket @fd, the server's from here on, to a client that shakes no hands:
+ * this machine's kernel. @flags: what a handshake would have told it. */
+PL_API int pl_server_take_kernel(struct pl_server *server, int fd, uint16_t *flags);
+
 /* Listen no more, remove the sockets, take no more requests; connections end when their replies are sent, then
  * drained() is called. Returns at once. */
 PL_API void pl_server_close(struct pl_server *server);
+/* The same, but the kernel's socket stays open, between two requests, for another server to take.
+ * pl_server_left_kernel() is that socket, the caller's, once drained() was called; -1: it is gone. */
+PL_API void pl_server_leave(struct pl_server *server);
+PL_API int pl_server_left_kernel(struct pl_server *server);
 /* And drop the connections now. What the engine still works on is waited for. */
 PL_API void pl_server_kill(struct pl_server *server);
 PL_API uint32_t pl_server_connections(const struct pl_server *server);

@@ -89,6 +89,16 @@ int keeper_fd(const struct keeper *k, const char *name)
 	return kept ? kept->fd : -1;
 }
 
+int keeper_take(struct keeper *k, const char *name)
+{
+	struct kept *kept = find(k, name);
+	if (!kept)
+		return -1;
+	int fd = kept->fd;
+	*kept = k->kept[--k->count];
+	return fd;
+}
+
 /* ------------------------------------------------------------------ talking to it */
 
 /* @fd goes along, unless it is -1. */
@@ -121,11 +131,21 @@ static int tell_text(const struct keeper *k, enum keeper_word word, const char *
 	return tell(k, &m, -1);
 }
 
+static int tell_fd(const struct keeper *k, enum keeper_word word, const char *name, int fd)
+{
+	struct keeper_message m = {.word = (uint8_t)word};
+	snprintf(m.name, sizeof(m.name), "%s", name);
+	return tell(k, &m, fd);
+}
+
 static int tell_kept(const struct keeper *k, const struct kept *kept)
 {
-	struct keeper_message m = {.word = KEEPER_KEEP};
-	memcpy(m.name, kept->name, sizeof(m.name));
-	return tell(k, &m, kept->fd);
+	return tell_fd(k, KEEPER_KEEP, kept->name, kept->fd);
+}
+
+int keeper_give(const struct keeper *k, const char *name, int fd)
+{
+	return tell_fd(k, KEEPER_GIVE, name, fd);
 }
 
 int keeper_keep(struct keeper *k, const char *name, int fd)

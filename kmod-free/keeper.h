@@ -50,6 +50,7 @@
 enum keeper_word {
 	/* from the server */
 	KEEPER_KEEP = 'K',   /* name; one descriptor comes along. It replaces one of the same name */
+	KEEPER_GIVE = 'V',   /* the same, for the next server alone: once that has it, it is not kept any more */
 	KEEPER_READY = 'R',  /* it serves. mortal: its requests would die with it */
 	KEEPER_STAY = 'S',   /* text: why it does not leave */
 	KEEPER_WHY = 'W',    /* text: why it is going to fail */
@@ -113,6 +114,10 @@ void keeper_free(struct keeper *k);
 bool keeper_is_successor(const struct keeper *k);
 /* What is kept under @name, still the keeper's own; -1: nothing. */
 int keeper_fd(const struct keeper *k, const char *name);
+/* The same, the caller's from here on; it is not kept any more. */
+int keeper_take(struct keeper *k, const char *name);
+/* A copy of @fd for the next server under @name; who dies has it no more. -errno. */
+int keeper_give(const struct keeper *k, const char *name, int fd);
 /* Keep a copy of @fd under @name from here on; before keeper_start() it is only noted. -errno. */
 int keeper_keep(struct keeper *k, const char *name, int fd);
 

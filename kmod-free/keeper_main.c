@@ -10,6 +10,7 @@
  *	  +-- retry -- waits
  */
 #include "kmod-free/keeper.h"
+#include "kmod-free/keeper_kept.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,11 +32,6 @@
 #define WORDS_MAX_BYTES (2u << 20)
 #define HIGH_FD         256 /* above every number a server inherits */
 
-struct kept {
-	char name[KEEPER_NAME_BYTES];
-	int fd;
-};
-
 struct client {
 	int fd;
 	char waits_for; /* a command; 0: nothing */
@@ -43,8 +39,7 @@ struct client {
 
 struct watch {
 	const char *path;
-	struct kept kept[KEEPER_FDS_MAX];
-	size_t kept_count;
+	struct kept_fds kept;
 	/* the server */
 	int line, pidfd;
 	pid_t pid;
@@ -67,35 +62,6 @@ static uint64_t now_ns(void)
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
-
-/* ------------------------------------------------------------------ what is kept */
-
-static int kept_fd(const struct watch *w, const char *name)
-{
-	for (size_t i = 0; i < w->kept_count; i++)
-		if (strcmp(w->kept[i].name, name) == 0)
-			return w->kept[i].fd;
-	return -1;
-}
-
-static void keep(struct watch *w, const char *name, int fd)
-{
-	for (size_t i = 0; i < w->kept_count; i++) {
-		if (strcmp(w->kept[i].name, name) == 0) {
-			close(w->kept[i].fd);
-			w->kept[i].fd = fd;
-			return;
-		}
-	}
-	if (fd < 0 || w->kept_count == KEEPER_FDS_MAX) {
-		syslog(LOG_ERR, "%s: %s cannot be kept", w->path, name);
-		close(fd);
-		return;
-	}
-	struct kept *k = &w->kept[w->kept_count++];
-	memcpy(k->name, name, sizeof(k->name));
-	k->fd = fd;
 }
 
 /* ------------------------------------------------------------------ who asks */
@@ -151,12 +117,12 @@ static bool lay_out_fds(const struct watch *w, int line)
 	int high[1 + KEEPER_FDS_MAX];
 	char names[KEEPER_FDS_MAX * KEEPER_NAME_BYTES + 1] = "";
 	high[0] = fcntl(line, F_DUPFD_CLOEXEC, HIGH_FD);
-	for (size_t i = 0; i < w->kept_count; i++) {
-		high[1 + i] = fcntl(w->kept[i].fd, F_DUPFD_CLOEXEC, HIGH_FD);
+	for (size_t i = 0; i < w->kept.count; i++) {
+		high[1 + i] = fcntl(w->kept.at[i].fd, F_DUPFD_CLOEXEC, HIGH_FD);
 		size_t used = strlen(names);
-		snprintf(names + used, sizeof(names) - used, "%s%s", i ? "," : "", w->kept[i].name);
+		snprintf(names + used, sizeof(names) - used, "%s%s", i ? "," : "", w->kept.at[i].name);
 	}
-	for (size_t i = 0; i < 1 + w->kept_count; i++)
+	for (size_t i = 0; i < 1 + w->kept.count; i++)
 		if (high[i] < 0 || dup2(high[i], KEEPER_LINE_FD + (int)i) < 0)
 			return false;
 	return setenv(KEEPER_ENV, names, 1) == 0;
@@ -169,7 +135,7 @@ _Noreturn static void become_server(const struct watch *w, int line)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
-	char **words = read_words(kept_fd(w, KEEPER_FD_WORDS));
+	char **words = read_words(kept_find(&w->kept, KEEPER_FD_WORDS));
 	if (words && lay_out_fds(w, line)) {
 		execv(words[0], words);
 		line = KEEPER_LINE_FD;
@@ -199,6 +165,8 @@ static void start_server(struct watch *w)
 	if (w->pidfd < 0) {
 		snprintf(w->why, sizeof(w->why), "no process for it: %s", strerror(errno));
 		server_died(w);
+	} else {
+		kept_forget_given(&w->kept);
 	}
 }
 
@@ -260,7 +228,7 @@ static void server_died(struct watch *w)
 	if (w->aborting) {
 		answer_waiting(w, KEEPER_ABORT, 0, "");
 		w->over = true;
-	} else if (kept_fd(w, KEEPER_FD_WORDS) < 0) {
+	} else if (kept_find(&w->kept, KEEPER_FD_WORDS) < 0) {
 		w->over = true; /* before it said how to start another; nobody can ask us either */
 	} else if (was_asked) {
 		start_anew(w);
@@ -305,7 +273,9 @@ static void take_message(struct watch *w, struct keeper_message *m, int fd)
 	m->name[KEEPER_NAME_BYTES - 1] = m->text[KEEPER_TEXT_BYTES - 1] = '\0';
 	switch (m->word) {
 	case KEEPER_KEEP:
-		keep(w, m->name, fd);
+	case KEEPER_GIVE:
+		if (!kept_put(&w->kept, m->name, fd, m->word == KEEPER_GIVE))
+			syslog(LOG_ERR, "%s: %s cannot be kept", w->path, m->name);
 		return;
 	case KEEPER_READY:
 		server_ready(w, m->mortal);
@@ -438,7 +408,7 @@ static void turn(struct watch *w)
 	struct pollfd at[CLIENTS + CLIENTS_MAX] = {
 		[LINE] = {.fd = w->line, .events = POLLIN},
 		[SERVER] = {.fd = w->pidfd, .events = POLLIN},
-		[LISTENER] = {.fd = kept_fd(w, KEEPER_FD_COMMAND), .events = POLLIN},
+		[LISTENER] = {.fd = kept_find(&w->kept, KEEPER_FD_COMMAND), .events = POLLIN},
 	};
 	size_t clients = w->client_count;
 	for (size_t i = 0; i < clients; i++)

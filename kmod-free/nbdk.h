@@ -1,14 +1,23 @@
-/* Transport "nbd", the server's part: our NBD server talks to this machine's kernel over a socket pair. */
+/* Transport "nbd", the server's part: our NBD server talks to this machine's kernel over a socket pair.
+ *
+ * The kernel does not shake hands: who connects it tells it what a handshake would have, so a connection begins with
+ * the first request. It outlives the server it was made for in two ways:
+ *
+ *	the server leaves     it stops between two requests, and the keeper gives its end of the pair to the next one: the
+ *	                      kernel sees nothing, and what it sends meanwhile waits in the socket
+ *	the server dies       the pair ends with it, in the middle of anything; the next server makes another, before it
+ *	                      opens the disk, since the kernel sends again only what it looks at after that */
 #ifndef PLOOP_NBDK_H
 #define PLOOP_NBDK_H
 
 #include "ploop-serve.h"
 
-/* Connect a device of the kernel to the export of @server of that name; the device is found by its @backend, which is
- * nobody else's. @takes_over: it is there already, its server died or left; it goes on with us. Turns @loop until it is
- * connected. The connection ends when the kernel is told to (nbdk_disconnect()).
- * -ECONNABORTED: the server refused the export · the errno of netlink. */
-int nbdk_start(struct pl_loop *loop, struct pl_server *server, const char *export_name, const char *backend,
-	       bool takes_over);
+/* Connect a device of the kernel to the first export of @server; the device is found by its @backend, which is nobody
+ * else's. The connection ends when the kernel is told to (nbdk_disconnect()). The errno of netlink. */
+int nbdk_start(struct pl_server *server, const struct pl_disk *disk, const char *backend);
+
+/* The device of that name, whose server died, goes on over *@fd, which is for pl_server_take_kernel(). -ENOENT: there
+ * is no such device any more · the errno of netlink. */
+int nbdk_resume(const char *backend, int *fd);
 
 #endif

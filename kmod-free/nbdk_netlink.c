@@ -205,7 +205,7 @@ int nbdk_connect(const struct nbdk_device *device, uint64_t *index)
 	return r;
 }
 
-static int try_reconnect(const struct nbdk_device *device, uint64_t index)
+static int try_reconnect(const char *backend, uint64_t index, int socket_fd)
 {
 	autonlsock struct nl_sock *sock = NULL;
 	int family;
@@ -214,18 +214,17 @@ static int try_reconnect(const struct nbdk_device *device, uint64_t index)
 		return r;
 	autonlmsg struct nl_msg *msg = new_command(family, NBD_CMD_RECONFIGURE);
 	if (!msg || nla_put_u32(msg, NBD_ATTR_INDEX, (uint32_t)index) < 0 ||
-	    nla_put_string(msg, NBD_ATTR_BACKEND_IDENTIFIER, device->backend) < 0 ||
-	    put_socket(msg, device->socket_fd) < 0)
+	    nla_put_string(msg, NBD_ATTR_BACKEND_IDENTIFIER, backend) < 0 || put_socket(msg, socket_fd) < 0)
 		return pl_fail(-ENOMEM, "no memory for netlink");
 	return ask(sock, msg, &(struct answer){0});
 }
 
 /* The kernel may not have seen yet that the old connection is dead. */
-int nbdk_reconnect(const struct nbdk_device *device, uint64_t index)
+int nbdk_reconnect(const char *backend, uint64_t index, int socket_fd)
 {
 	struct wait wait = WAIT_UNTIL(pl_now_ns() + RECONNECT_NS);
 	int r;
-	while ((r = try_reconnect(device, index)) == -ENOSPC)
+	while ((r = try_reconnect(backend, index, socket_fd)) == -ENOSPC)
 		if (!wait_a_moment(&wait, pl_now_ns()))
 			break;
 	return r < 0 ? pl_fail(r, "reconnect nbd%llu: %s", (unsigned long long)index, strerror(-r)) : 0;

@@ -11,8 +11,14 @@
  *
  * When the connection ends without being told to, because the server died, the device waits for another one: new
  * requests at the door, those that were sent until the block layer's timer looks at them, which it does each
- * NBDK_BEAT_MS: then they are sent again. The price is that with a server that is only slow each look writes a line
- * "Possible stuck request" to the kernel's log for each request.
+ * NBDK_BEAT_MS: then they are sent again. A look that comes before there is another connection is lost, and the next
+ * one is up to a second later than the beat (the block layer rounds its timer), so the beat is longer than a server
+ * takes to come back. The price is that with a server that is only slow, or a write that waits for space, each look
+ * writes a line "Possible stuck request" to the kernel's log for each request. That cannot be had otherwise: how long a
+ * request is waited for is fixed when it is sent, before anybody knows that it will wait, and a look is all that sends
+ * it again. (dm-multipath would, without looks; but it cannot tell the host's EIO from a dead path.)
+ *
+ * Logical and physical block size are one number to nbd, and device-mapper's tables have none.
  *
  * A device carries the name we gave it (its backend), so that it is found when whoever made it died before it could
  * note the number, and so that a number that somebody else has by now is left alone. */
@@ -38,8 +44,9 @@ int nbdk_probe(void);
 /* Connect a free device, which the kernel chooses: *@index. */
 int nbdk_connect(const struct nbdk_device *device, uint64_t *index);
 
-/* Give a device whose server died, or is dying just now, another connection: it sends again what has no answer. */
-int nbdk_reconnect(const struct nbdk_device *device, uint64_t index);
+/* Give a device whose server died, or is dying just now, another connection, @socket_fd, which stays the caller's too:
+ * it sends again what has no answer. */
+int nbdk_reconnect(const char *backend, uint64_t index, int socket_fd);
 
 /* The connected device of that name. -ENOENT, without a sentence. */
 int nbdk_find(const char *backend, uint64_t *index);

@@ -124,6 +124,19 @@ static void make_room(struct nbds_conn *c)
 	}
 }
 
+/* Of the input buffer; a payload's own place is not counted. */
+static size_t bytes_wanted(const struct nbds_conn *c)
+{
+	bool at_head = c->state == CONN_REQ_HEAD, begun = available(c) > 0;
+	if (c->resting && !at_head)
+		return c->state == CONN_REQ_SKIP ? c->want : 0;
+	if (c->resting && !begun)
+		return 0;
+	if (c->resting || (c->expect_bulk && c->state >= CONN_REQ_HEAD && available(c) < NBDS_REQUEST_HEAD_BYTES))
+		return NBDS_REQUEST_HEAD_BYTES - available(c); /* the payload stays in the socket */
+	return NBDS_INPUT_BYTES - c->in_end;
+}
+
 int nbds_conn_sink(struct nbds_conn *c, struct iovec iov[2])
 {
 	if (!takes_input(c))
@@ -133,10 +146,9 @@ int nbds_conn_sink(struct nbds_conn *c, struct iovec iov[2])
 	int n = 0;
 	if (c->state == CONN_REQ_DATA)
 		iov[n++] = (struct iovec){c->landing, c->want};
-	size_t room = NBDS_INPUT_BYTES - c->in_end;
-	if (c->expect_bulk && c->state >= CONN_REQ_HEAD && available(c) < NBDS_REQUEST_HEAD_BYTES)
-		room = NBDS_REQUEST_HEAD_BYTES - available(c); /* the next payload stays in the socket */
-	iov[n++] = (struct iovec){c->in + c->in_end, room};
+	size_t wanted = bytes_wanted(c);
+	if (wanted)
+		iov[n++] = (struct iovec){c->in + c->in_end, wanted};
 	return n;
 }
 
@@ -179,21 +191,31 @@ void nbds_conn_tls_started(struct nbds_conn *c)
 
 /* ------------------------------------------------------------------ life */
 
+static int begin(struct nbds_conn *c, const struct nbds_backend *backend, enum conn_state state, const char *peer)
+{
+	*c = (struct nbds_conn){.backend = backend, .state = state, .want = conn_table[state].bytes};
+	snprintf(c->peer, sizeof(c->peer), "%s", peer);
+	c->in = malloc(NBDS_INPUT_BYTES);
+	return c->in ? 0 : pl_fail(-ENOMEM, "no memory for a connection of %s", peer);
+}
+
+int nbds_conn_init_agreed(struct nbds_conn *c, const struct nbds_backend *backend, const struct nbds_export *export,
+			  const char *peer)
+{
+	int r = begin(c, backend, CONN_REQ_HEAD, peer);
+	c->export = export;
+	return r;
+}
+
 int nbds_conn_init(struct nbds_conn *c, const struct nbds_backend *backend, const struct nbds_export *exports,
 		   size_t export_count, enum nbds_tls_policy tls, const char *peer)
 {
-	*c = (struct nbds_conn){
-		.backend = backend,
-		.exports = exports,
-		.export_count = export_count,
-		.tls_policy = tls,
-		.state = CONN_HELLO,
-		.want = conn_table[CONN_HELLO].bytes,
-	};
-	snprintf(c->peer, sizeof(c->peer), "%s", peer);
-	c->in = malloc(NBDS_INPUT_BYTES);
-	if (!c->in)
-		return pl_fail(-ENOMEM, "no memory for a connection of %s", peer);
+	int r = begin(c, backend, CONN_HELLO, peer);
+	if (r < 0)
+		return r;
+	c->exports = exports;
+	c->export_count = export_count;
+	c->tls_policy = tls;
 
 	uint8_t greeting[NBDS_GREETING_BYTES];
 	store_be64(greeting, NBDS_MAGIC);
@@ -236,6 +258,16 @@ void nbds_conn_close(struct nbds_conn *c)
 	c->stalled = false;
 	c->in_start = c->in_end = 0;
 	conn_goto(c, CONN_CLOSING);
+}
+
+void nbds_conn_rest(struct nbds_conn *c)
+{
+	c->resting = true;
+}
+
+bool nbds_conn_is_at_rest(const struct nbds_conn *c)
+{
+	return c->resting && c->state == CONN_REQ_HEAD && available(c) == 0 && c->in_flight == 0;
 }
 
 void nbds_conn_kill(struct nbds_conn *c)

@@ -96,6 +96,7 @@ struct nbds_conn {
 		const char *text;
 	} refusal;
 	bool stalled;     /* no slot or no buffer: the header waits in @in */
+	bool resting;     /* no further request is begun */
 	bool expect_bulk; /* the last request was a large write: leave the next payload in the socket */
 	uint32_t parsed;  /* requests understood, ever; wraps */
 	uint32_t in_start, in_end;
@@ -124,6 +125,9 @@ enum nbds_context { NBDS_BASE_ALLOCATION, NBDS_ALLOCATION_DEPTH, NBDS_CONTEXT_CO
 /* Start a connection: the greeting is in the output. -ENOMEM. @exports and @backend must outlive it. */
 int nbds_conn_init(struct nbds_conn *c, const struct nbds_backend *backend, const struct nbds_export *exports,
 		   size_t export_count, enum nbds_tls_policy tls, const char *peer);
+/* Start one where a handshake would have ended, at the beginning of a request: simple replies, no contexts. -ENOMEM. */
+int nbds_conn_init_agreed(struct nbds_conn *c, const struct nbds_backend *backend, const struct nbds_export *export,
+			  const char *peer);
 /* Release everything. Nothing may be submitted. */
 void nbds_conn_fini(struct nbds_conn *c);
 
@@ -145,6 +149,10 @@ void nbds_conn_tls_started(struct nbds_conn *c);
 
 /* Take no more input; replies drain. A client that still negotiates is dropped. */
 void nbds_conn_close(struct nbds_conn *c);
+/* Take no more input than the request needs that has begun to come: the rest stays where it is, for somebody else. */
+void nbds_conn_rest(struct nbds_conn *c);
+/* It came to rest: between two requests, and all are answered. */
+bool nbds_conn_is_at_rest(const struct nbds_conn *c);
 /* Drop everything that is not with the backend. The memory stays needed until submitted is 0. */
 void nbds_conn_kill(struct nbds_conn *c);
 

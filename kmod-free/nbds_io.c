@@ -3,6 +3,7 @@
  *     receive   recv right away while it pays, else armed on the loop; then the machine runs and the loop is kicked
  *     send      nbds_send.c
  *     end       shutdown, wait for what is armed, release the machine, wait for its requests, free
+ *     leave     the machine comes to rest between two requests, then as end, but for the socket: it goes on elsewhere
  *
  *     watch     while somebody waits for a buffer, who holds one and is silent for 8 s is dropped
  *
@@ -187,6 +188,27 @@ static void peer_end(struct nbds_peer *p)
 		peer_free(p);
 }
 
+static bool is_at_rest(struct nbds_peer *p)
+{
+	return !p->failed && !p->rx_armed && !p->tx_armed && nbds_conn_is_at_rest(&p->conn) && !has_output(p);
+}
+
+static void hand_out(struct nbds_peer *p)
+{
+	p->io->left_fd = fd_steal(&p->fd);
+	p->ending = true;
+	pace_end(p, true);
+	peer_end(p);
+}
+
+static void wind_up(struct nbds_peer *p)
+{
+	if (p->io->leaving && p->agreed)
+		nbds_conn_rest(&p->conn);
+	else
+		nbds_conn_close(&p->conn);
+}
+
 static void peer_settle(struct nbds_peer *p)
 {
 	p->sent_this_turn = false;
@@ -195,7 +217,7 @@ static void peer_settle(struct nbds_peer *p)
 		return;
 	}
 	if (p->io->closing && !p->rx_armed)
-		nbds_conn_close(&p->conn);
+		wind_up(p);
 	tx_flush(p);
 	if (nbds_conn_wants_tls(&p->conn) && !p->secure)
 		start_tls(p);
@@ -209,7 +231,9 @@ static void peer_settle(struct nbds_peer *p)
 
 	if (!nbds_conn_is_negotiating(&p->conn))
 		pl_timer_stop(p->io->loop, &p->negotiation);
-	if (p->failed || (nbds_conn_finished(&p->conn) && !has_output(p)))
+	if (is_at_rest(p))
+		hand_out(p);
+	else if (p->failed || (nbds_conn_finished(&p->conn) && !has_output(p)))
 		peer_end(p);
 	else if (p->conn.stalled && !p->queued) {
 		p->queued = true;
@@ -274,34 +298,66 @@ static void negotiation_is_over(struct pl_timer *timer)
 		peer_fail(p, "it did not finish negotiating in 10 s", 0);
 }
 
-int nbds_io_add(struct nbds_io *io, int fd, enum nbds_tls_policy tls, const char *name)
+static int peer_new(struct nbds_io *io, int fd, const char *name, struct nbds_peer **out)
 {
-	autofd int owned = fd;
 	if (io->closing || io->peer_count >= io->max_peers)
 		return pl_fail(-EBUSY, "%s: %u connections are open, the limit is %u", name, io->peer_count,
 			       io->max_peers);
-	autofree struct nbds_peer *p = calloc(1, sizeof(*p));
+	struct nbds_peer *p = calloc(1, sizeof(*p));
 	if (!p)
 		return pl_fail(-ENOMEM, "no memory for a connection of %s", name);
-	int r = nbds_conn_init(&p->conn, &io->backend, io->exports, io->export_count, tls, name);
-	if (r < 0)
-		return r;
 	p->io = io;
-	p->fd = fd_steal(&owned);
+	p->fd = fd;
 	p->negotiation.fire = negotiation_is_over;
 	tx_init(p);
-	pl_timer_start(io->loop, &p->negotiation, NBDS_NEGOTIATION_NS);
+	*out = p;
+	return 0;
+}
+
+static void peer_start(struct nbds_peer *p)
+{
+	struct nbds_io *io = p->io;
 	p->next = io->peers;
 	io->peers = p;
 	io->peer_count++;
 	io->accepted++;
 	peer_mark(p);
-	p = NULL;
+}
+
+int nbds_io_add(struct nbds_io *io, int fd, enum nbds_tls_policy tls, const char *name)
+{
+	autofd int owned = fd;
+	autofree struct nbds_peer *p = NULL;
+	int r = peer_new(io, fd, name, &p);
+	if (r == 0)
+		r = nbds_conn_init(&p->conn, &io->backend, io->exports, io->export_count, tls, name);
+	if (r < 0)
+		return r;
+	fd_steal(&owned);
+	pl_timer_start(io->loop, &p->negotiation, NBDS_NEGOTIATION_NS);
+	peer_start(mem_steal(&p));
+	return 0;
+}
+
+int nbds_io_add_agreed(struct nbds_io *io, int fd, const struct nbds_export *export, const char *name, uint16_t *flags)
+{
+	autofd int owned = fd;
+	autofree struct nbds_peer *p = NULL;
+	int r = peer_new(io, fd, name, &p);
+	if (r == 0)
+		r = nbds_conn_init_agreed(&p->conn, &io->backend, export, name);
+	if (r < 0)
+		return r;
+	fd_steal(&owned);
+	p->agreed = true;
+	*flags = nbds_transmission_flags(&p->conn, export);
+	peer_start(mem_steal(&p));
 	return 0;
 }
 
 void nbds_io_init(struct nbds_io *io)
 {
+	io->left_fd = -1;
 	io->backend.wake = tx_wake;
 	io->hook.run = settle_all;
 	io->watch.fire = watch;
@@ -310,7 +366,7 @@ void nbds_io_init(struct nbds_io *io)
 
 void nbds_io_fini(struct nbds_io *io)
 {
-	invariant(io->peers == NULL);
+	invariant(io->peers == NULL && io->left_fd < 0);
 	pl_timer_stop(io->loop, &io->watch);
 	pl_loop_remove_hook(io->loop, &io->hook);
 }
@@ -324,6 +380,12 @@ void nbds_io_close(struct nbds_io *io)
 			pl_loop_cancel(io->loop, &p->rx);
 		peer_mark(p);
 	}
+}
+
+void nbds_io_leave(struct nbds_io *io)
+{
+	io->leaving = true;
+	nbds_io_close(io);
 }
 
 void nbds_io_kill(struct nbds_io *io)

@@ -27,6 +27,8 @@ struct nbds_io {
 	struct pl_hook hook;
 	struct pl_timer watch; /* runs while somebody waits for a buffer */
 	bool closing;
+	bool leaving; /* @closing, and what began agreed is handed out */
+	int left_fd;  /* it was; -1: not yet */
 };
 
 void nbds_io_init(struct nbds_io *io);
@@ -35,8 +37,14 @@ void nbds_io_fini(struct nbds_io *io);
 
 /* Serve the connected socket @fd, which is the io's from here on, also on failure. -ENOMEM, -EBUSY: too many. */
 int nbds_io_add(struct nbds_io *io, int fd, enum nbds_tls_policy tls, const char *name);
+/* The same for a client that shakes no hands: it is at the beginning of a request to @export. */
+int nbds_io_add_agreed(struct nbds_io *io, int fd, const struct nbds_export *export, const char *name,
+		       uint16_t *flags);
 /* Take no more requests; peers leave when their replies are sent. */
 void nbds_io_close(struct nbds_io *io);
+/* The same, but the socket of the client that shook no hands stays open, between two requests: @left_fd, the
+ * caller's. */
+void nbds_io_leave(struct nbds_io *io);
 /* Drop all peers now; they leave when the backend has finished their requests. */
 void nbds_io_kill(struct nbds_io *io);
 /* A line per peer. */

@@ -15,6 +15,7 @@ struct nbds_peer {
 	struct qnode node; /* in dirty or waiting */
 	int fd;
 	bool queued;         /* @node is in use */
+	bool agreed;         /* it began without a handshake */
 	bool failed;         /* the socket or TLS is beyond use */
 	bool ending;         /* shut down; armed operations are awaited */
 	bool sent_this_turn;

@@ -161,6 +161,8 @@ void pl_server_free(struct pl_server *s)
 		s->listeners = l->next;
 		nbds_listener_free(l);
 	}
+	if (s->io.left_fd >= 0)
+		close(fd_steal(&s->io.left_fd));
 	nbds_io_fini(&s->io);
 	release(s);
 }
@@ -289,17 +291,37 @@ int pl_server_take_fd(struct pl_server *s, int fd)
 	return serve_connected(s, fd_steal(&owned), tls_policy(s, is_unix));
 }
 
+int pl_server_take_kernel(struct pl_server *s, int fd, uint16_t *flags)
+{
+	return nbds_io_add_agreed(&s->io, fd, &s->exports[0], "kernel", flags);
+}
+
 /* ------------------------------------------------------------------ the end */
 
-void pl_server_close(struct pl_server *s)
+static void end(struct pl_server *s, void (*end_connections)(struct nbds_io *io))
 {
 	if (s->io.closing)
 		return;
 	for (struct nbds_listener *l = s->listeners; l; l = l->next)
 		nbds_listener_stop(l);
-	nbds_io_close(&s->io);
+	end_connections(&s->io);
 	if (s->io.peer_count == 0 && s->drained)
 		s->drained(s->arg);
+}
+
+void pl_server_close(struct pl_server *s)
+{
+	end(s, nbds_io_close);
+}
+
+void pl_server_leave(struct pl_server *s)
+{
+	end(s, nbds_io_leave);
+}
+
+int pl_server_left_kernel(struct pl_server *s)
+{
+	return fd_steal(&s->io.left_fd);
 }
 
 void pl_server_kill(struct pl_server *s)

@@ -50,6 +50,17 @@ int server_keep_fd(const struct server_keep *k, const char *name)
 	return k->keeper ? keeper_fd(k->keeper, name) : -1;
 }
 
+int server_keep_take(struct server_keep *k, const char *name)
+{
+	return k->keeper ? keeper_take(k->keeper, name) : -1;
+}
+
+void server_keep_give(struct server_keep *k, const char *name, int fd)
+{
+	if (k->keeper && keeper_give(k->keeper, name, fd) < 0)
+		pl_log(PL_LOG_WARN, "serve", "%s is not handed on: %s", name, pl_error());
+}
+
 void server_keep_hold(struct server_keep *k, const char *name, int fd)
 {
 	if (k->keeper && keeper_keep(k->keeper, name, fd) < 0)

@@ -9,6 +9,7 @@
 #define KEPT_FUSE     "fuse"
 #define KEPT_GREETING "fuse-greeting"
 #define KEPT_CONTROL  "control"
+#define KEPT_KERNEL   "kernel" /* the kernel's NBD connection, between two requests; given */
 
 struct server_keep {
 	struct keeper *keeper; /* NULL: none is wanted */
@@ -22,6 +23,10 @@ void server_keep_init(struct server_keep *k, struct server_args *args);
 bool server_keep_is_successor(const struct server_keep *k);
 /* What a predecessor left under @name; -1. */
 int server_keep_fd(const struct server_keep *k, const char *name);
+/* The same, the caller's from here on. */
+int server_keep_take(struct server_keep *k, const char *name);
+/* For the next server alone. A failure is a warning. */
+void server_keep_give(struct server_keep *k, const char *name, int fd);
 /* A failure is a warning: what cannot be kept still works. */
 void server_keep_hold(struct server_keep *k, const char *name, int fd);
 /* We are ready. The keeper's callback and its failure are as in keeper.h; a failure is a warning. */

@@ -95,13 +95,26 @@ static int start_nbd(struct service *s)
 	return r;
 }
 
+/* Before the disk is open: the sooner the kernel has its connection, the sooner it sends again. */
+static int resume_kernel_nbd(struct service *s)
+{
+	if (!s->options->nbd_device || !server_keep_is_successor(&s->keep))
+		return 0;
+	s->kernel_fd = server_keep_take(&s->keep, KEPT_KERNEL);
+	int r = s->kernel_fd < 0 ? nbdk_resume(s->options->nbd_device, &s->kernel_fd) : 0;
+	if (r == -ENOENT)
+		s->drained = true; /* taken down just when our predecessor died: the disk is to be closed */
+	return r == -ENOENT ? 0 : r;
+}
+
 static int start_kernel_nbd(struct service *s)
 {
-	const struct pl_serve_options *o = s->options;
-	if (!o->nbd_device)
+	uint16_t flags;
+	if (!s->options->nbd_device || s->drained)
 		return 0;
-	return nbdk_start(s->loop, s->server, o->export_name ? o->export_name : "", o->nbd_device,
-			  server_keep_is_successor(&s->keep));
+	if (s->kernel_fd >= 0)
+		return pl_server_take_kernel(s->server, fd_steal(&s->kernel_fd), &flags);
+	return nbdk_start(s->server, s->disk, s->options->nbd_device);
 }
 
 static int start_fuse(struct service *s)
@@ -177,6 +190,8 @@ static int start(struct service *s)
 	if (r == 0)
 		r = service_take_signals(s);
 	if (r == 0)
+		r = resume_kernel_nbd(s);
+	if (r == 0)
 		r = open_disk(s);
 	if (r == 0)
 		r = apply_settings(s);
@@ -218,6 +233,9 @@ static int end_server(struct service *s)
 {
 	if (!s->server)
 		return 0;
+	autofd int kernel = pl_server_left_kernel(s->server);
+	if (kernel >= 0)
+		server_keep_give(&s->keep, KEPT_KERNEL, kernel);
 	pl_server_kill(s->server);
 	while (pl_server_connections(s->server) > 0) {
 		int r = pl_loop_step(s->loop, true);
@@ -294,7 +312,7 @@ static void leave(struct service *s)
 	s->leaving = !why;
 	s->drained = s->leaving && !s->options->nbd_device;
 	if (s->leaving && !s->drained)
-		service_end_connections(s, LEAVE_NS);
+		service_leave_connections(s, LEAVE_NS);
 	if (why)
 		keeper_stay(s->keep.keeper, why);
 	pl_log(PL_LOG_INFO, "serve", "asked to leave: %s", why ? why : "a successor goes on");
@@ -358,6 +376,7 @@ int main(int argc, char **argv)
 	struct service s = {
 		.options = &args.options,
 		.signal_fd = -1,
+		.kernel_fd = -1,
 		.inherited = daemon_inherited_sockets(),
 		.end.leave = args.options.leave,
 	};

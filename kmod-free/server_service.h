@@ -15,6 +15,7 @@ struct service {
 	struct pl_loop *loop;
 	struct pl_disk *disk;
 	struct pl_server *server;
+	int kernel_fd; /* of a successor: the kernel's connection; -1: it has none */
 	struct fuse_export *fuse;
 	struct control_engine engine;
 	struct control_server *control;
@@ -36,8 +37,9 @@ struct service {
 /* For the NBD server and the FUSE export, with the service as arg: no client is left; the mount is gone. */
 void service_drained(void *arg);
 void service_unmounted(void *arg);
-/* No new clients; those there are may finish what is under way for so long. The last of them ends the loop. */
-void service_end_connections(struct service *s, uint64_t patience_ns);
+/* No new clients; those there are may finish what is under way for so long, but the kernel's connection is left for a
+ * successor. The last of them ends the loop. */
+void service_leave_connections(struct service *s, uint64_t patience_ns);
 /* From now on signals come to the loop, when it awaits them. */
 int service_take_signals(struct service *s);
 void service_await_signal(struct service *s);

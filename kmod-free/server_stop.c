@@ -32,12 +32,17 @@ static void on_drain_timeout(struct pl_timer *timer)
 	drop_clients(container_of(timer, struct service, drain), "the time to finish is over");
 }
 
-void service_end_connections(struct service *s, uint64_t patience_ns)
+static void be_patient(struct service *s, uint64_t patience_ns)
 {
 	s->stopping = true;
 	s->drain.fire = on_drain_timeout;
 	pl_timer_start(s->loop, &s->drain, patience_ns);
-	pl_server_close(s->server);
+}
+
+void service_leave_connections(struct service *s, uint64_t patience_ns)
+{
+	be_patient(s, patience_ns);
+	pl_server_leave(s->server);
 }
 
 static void stop(struct service *s, const char *why)
@@ -49,7 +54,8 @@ static void stop(struct service *s, const char *why)
 	pl_log(PL_LOG_INFO, "serve", "stopping: %s", why);
 	if (s->control)
 		control_server_close(s->control);
-	service_end_connections(s, DRAIN_NS);
+	be_patient(s, DRAIN_NS);
+	pl_server_close(s->server);
 }
 
 void service_unmounted(void *arg)

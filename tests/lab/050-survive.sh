@@ -24,10 +24,13 @@ for round in $(seq "${ROUNDS:-5}"); do
 	await is_served_by_another a "$server" || fail "no other server came"
 	kill -0 $job || fail "fio ended"
 done
-each "replaced"
+each "replaced: the kernel's connection goes on"
 server=$(device_of a server_pid)
+echo "a server is replaced" >/dev/kmsg
 run_check ploop server upgrade a
 await is_served_by_another a "$server" || fail "no other server came"
+dmesg | sed '1,/a server is replaced/d' >log
+expect_no log 'reconnected socket|Receive control failed'
 touch enough
 wait $job || fail "fio saw an error: $(cat fio.json)"
 run_check ploop umount a

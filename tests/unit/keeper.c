@@ -26,6 +26,7 @@ struct part {
 };
 
 static char program[512], holder_of_fds[512], command[512];
+static int gift[2] = {-1, -1}; /* a pipe whose writing end the first server gives to the next */
 
 static void on_leave(void *arg)
 {
@@ -34,6 +35,8 @@ static void on_leave(void *arg)
 		keeper_stay(p->keeper, "it is a bad moment");
 		return;
 	}
+	if (gift[1] >= 0)
+		keeper_give(p->keeper, "gift", gift[1]);
 	keeper_left(p->keeper);
 	_exit(0);
 }
@@ -191,6 +194,26 @@ Test(keeper, an_upgrade_starts_the_next_when_the_last_has_left)
 	cr_assert(gt(u64, ask(KEEPER_UPGRADE, 0).gap_ns, 0));
 	cr_assert(ne(int, next_server(), first));
 	cr_assert(eq(u32, ask(KEEPER_STATE, 0).deaths, 0));
+	end();
+}
+
+static bool gift_is_held(int patience_ms)
+{
+	struct pollfd p = {.fd = gift[0], .events = POLLIN};
+	return poll(&p, 1, patience_ms) == 0;
+}
+
+Test(keeper, what_is_given_is_the_next_servers_alone)
+{
+	cr_assert(zero(int, pipe2(gift, O_CLOEXEC)));
+	start("serve");
+	close(gift[1]);
+	ask(KEEPER_UPGRADE, 0);
+	pid_t second = next_server();
+	cr_assert(gift_is_held(0), "the next one does not have it");
+	kill(second, SIGKILL);
+	cr_assert(ne(int, next_server(), second));
+	cr_assert(not(gift_is_held(20000)), "it was kept");
 	end();
 }
 

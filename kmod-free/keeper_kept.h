@@ -1,0 +1,25 @@
+/* What a keeper holds for the next server: descriptors by name. */
+#ifndef PLOOP_KEEPER_KEPT_H
+#define PLOOP_KEEPER_KEPT_H
+
+#include "kmod-free/keeper.h"
+
+#include <stddef.h>
+
+struct kept_fds {
+	struct kept_fd {
+		char name[KEEPER_NAME_BYTES];
+		int fd;
+		bool once; /* for the next server alone */
+	} at[KEEPER_FDS_MAX];
+	size_t count;
+};
+
+/* -1: there is none of that name. */
+int kept_find(const struct kept_fds *k, const char *name);
+/* @fd is the keeper's from here on, in place of one of the same name. False: there is no room, and it is closed. */
+bool kept_put(struct kept_fds *k, const char *name, int fd, bool once);
+/* The next server has those that were for it alone. */
+void kept_forget_given(struct kept_fds *k);
+
+#endif
