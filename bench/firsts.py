@@ -25,14 +25,18 @@ def written_by(pids):
     return total
 
 
+def burst_command(target, args, writes):
+    return ['fio', '--name=job', '--output-format=json', '--randrepeat=0', '--norandommap', '--end_fsync=1',
+            f'--number_ios={writes}', *target.fio_args, *args]
+
+
 def burst(bench, target, args, writes=None):
     """So many writes, and a flush: writes per second, the flush included, and the bytes that the host has written for
     each byte of the guest."""
     writes = writes or (QUICK_WRITES if bench.quick else WRITES)
     before = written_by(target.pids)
-    done = subprocess.run(['fio', '--name=job', '--output-format=json', '--randrepeat=0', '--norandommap',
-                           '--end_fsync=1', f'--number_ios={writes}', *target.fio_args, *args],
-                          capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
+    done = subprocess.run(burst_command(target, args, writes), capture_output=True, text=True, timeout=600,
+                          stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         raise RuntimeError(f'fio: {done.stderr.strip() or done.stdout[-500:]}')
     job = json.loads(done.stdout[done.stdout.index('{'):])['jobs'][0]

@@ -4,6 +4,7 @@ import subprocess
 import time
 
 import clones
+import costs
 import depth
 import firsts
 import images
@@ -85,5 +86,5 @@ JOBS = [
         fio=four_k('randwrite', 32), root=True),
     Job('open-16t', 'open of a 16 TiB disk with a full BAT', 's', {'ours': open_huge}, at_most={'figure': 0.3}),
     Job('idle-pss', 'idle server of a 10 GiB disk', 'MiB', {'ours': idle_memory}, at_most={'figure': 12}),
-    *firsts.JOBS, *depth.JOBS, *snapshots.JOBS, *clones.JOBS, *merges.JOBS, *many.JOBS,
+    *firsts.JOBS, *costs.JOBS, *depth.JOBS, *snapshots.JOBS, *clones.JOBS, *merges.JOBS, *many.JOBS,
 ]

@@ -84,6 +84,6 @@ def markdown(rows, machine):
     lines = [machine, '', HEAD, *(row.markdown() for row in rows)]
     for row in rows:
         lines += [f'\n{row.job.name}: {text}: {ratio}' for text, ratio in row.beside.items()]
-        lines += [f'\n{row.job.name}: {text}: {median:.1f} ({low:.1f}…{high:.1f})'
+        lines += [f'\n{row.job.name}: {text}: {median:.2f} ({low:.2f}…{high:.2f})'
                   for text, (median, low, high) in row.notes.items()]
     return '\n'.join(lines)
