@@ -191,7 +191,7 @@ model: ## operations on bundles at random, against a model: SECONDS=3600 of each
 	@SEED=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} MODEL_SECONDS=$(or $(SECONDS),3600) T='model/*' tests/run-tests
 
 kill: ## servers killed under their clients: N=50 rounds of each
-	@ROUNDS=$(or $(N),50) T='kill/* mount/070-kill' tests/run-tests
+	@ROUNDS=$(or $(N),50) T='kill/* mount/070-kill mount/075-survive lab/050-survive' tests/run-tests
 
 power: ## power failures of the whole host, below its file system: N=500 of them, from a random seed or SEED=n
 	@CUTS=$(or $(N),500) T='lab/070-power' tests/run-tests

@@ -1,6 +1,8 @@
 #!/bin/bash
 # The server dies, and is replaced by another program, under a disk at work over nbd and device-mapper: no request fails
 # and no write is lost. When nobody starts it again, requests wait until the disk is unmounted. ROUNDS=50 for more kills.
+# timeout: 1000
+LAB_SECONDS=$((200 + 15 * ${ROUNDS:-5}))
 . "$(dirname "$0")/lib.sh"
 need fio dmsetup
 
