@@ -104,6 +104,39 @@ Test(ploop_journal, D9_a_journal_in_a_wrong_place_is_refused)
 	rig_free(r);
 }
 
+/* ---- the end of the records */
+
+static uint32_t taken_with(struct rig *r, const struct forgery *f, const uint8_t *id, uint64_t number,
+			   struct lay_journal_entry second)
+{
+	const struct lay_journal_entry first = {{1}, {2}};
+	const uint64_t units = 1;
+	uint8_t record[LAY_JOURNAL_BLOCK_BYTES];
+	write_journal(r, f, 1, &first, units);
+	lay_record_put(record, 0, second, &units, 1);
+	cr_assert(lay_record_seal(record, 1, 1, id, number));
+	medium_write(r->top, record, sizeof(record),
+		     (uint64_t)f->area.n * RIG_CLUSTER_BYTES + LAY_JOURNAL_BLOCK_BYTES + sizeof(record));
+	cr_assert(eq(int, rig_open_flags(r, PL_OPEN_READONLY), 0), "%s", pl_error());
+	uint32_t taken = r->disk->writer->partials->count;
+	rig_close(r);
+	return taken;
+}
+
+Test(ploop_journal, records_count_up_to_the_first_that_is_not_due)
+{
+	struct rig *r = left_unfinished(1);
+	struct forgery f = look_at_journal(r);
+	const uint8_t older[LAY_JOURNAL_ID_BYTES] = {1};
+	const struct lay_journal_entry another = {{2}, {3}}, over = {{1}, {0}};
+	cr_expect(eq(u32, taken_with(r, &f, f.head.id, 1, another), 2));
+	cr_expect(eq(u32, taken_with(r, &f, f.head.id, 2, another), 1), "one is missing before it");
+	cr_expect(eq(u32, taken_with(r, &f, f.head.id, 0, another), 1), "of the turn before");
+	cr_expect(eq(u32, taken_with(r, &f, older, 1, another), 1), "of the journal that was here before");
+	cr_expect(eq(u32, taken_with(r, &f, f.head.id, 1, over), 0), "it is no longer unfinished");
+	rig_free(r);
+}
+
 /* ---- any journal, with digests that are right */
 
 static struct lay_journal_entry random_entry(struct rig *r, uint32_t file_clusters, uint64_t *units)

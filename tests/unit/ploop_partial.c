@@ -101,6 +101,23 @@ Test(ploop_partial, D1_a_flush_takes_two_syncs_and_one_write)
 	finish_rig(r);
 }
 
+/* Its BAT entry and the plain header must not be written between the same two syncs. */
+Test(ploop_partial, D7_the_fence_outlasts_the_round_of_the_last_entry)
+{
+	struct rig *r = open_full(1);
+	struct journal *j = &r->disk->writer->journal;
+	write_at(r, 0, UNIT);
+	request(r, PL_FLUSH, 0, 0, 0);
+	write_at(r, UNIT, CLUSTER - UNIT);
+	cr_expect(zero(u32, partial(r)));
+	j->unwanted = true;
+	request(r, PL_FLUSH, 0, 0, 0);
+	cr_expect(j->fenced, "its entry has just become durable");
+	request(r, PL_FLUSH, 0, 0, 0);
+	cr_expect(not(j->fenced));
+	finish_rig(r);
+}
+
 static void lose_power(struct rig *r, enum survivors what)
 {
 	r->power.failed = true;
@@ -335,6 +352,51 @@ Test(ploop_partial, a_snapshot_does_not_wait_for_them_and_a_cluster_may_be_parti
 	cr_expect(eq(u32, load_le32(old->now.bytes + 28), RIG_CLUSTER_SECTORS), "the old top is plain");
 	cr_expect(zero(u32, load_le32(old->now.bytes + 44)), "and closed");
 	finish_rig(r);
+}
+
+/* What is filled into the old top is what lay below it then, though the new top has the cluster by now. */
+Test(ploop_partial, a_snapshot_keeps_what_was_when_it_was_made)
+{
+	static uint8_t before[8 * RIG_CLUSTER_BYTES], after[sizeof(before)];
+	for (uint64_t seed = 1; seed < 8; seed++) {
+		struct rig *r = open_full(seed);
+		for (uint64_t g = 0; g < small.clusters; g++)
+			write_at(r, g * CLUSTER + g * UNIT, UNIT);
+		cr_assert(zero(int, pl_read(r->disk, before, sizeof(before), 0)));
+		push_and_turn_to_switch(r);
+		for (uint64_t g = small.clusters; g-- > 0;)
+			cr_assert(rig_submit(r, PL_WRITE, 0, g * CLUSTER, CLUSTER, false), "%s", r->why);
+		cr_assert(rig_wait(r) && rig_drain(r), "%s", r->why);
+		cr_assert(zero(int, rig_close(r)));
+		struct rig_chain chain = r->chain;
+		r->chain.depth--;
+		open_rig(r, PL_OPEN_READONLY);
+		cr_assert(zero(int, pl_read(r->disk, after, sizeof(after), 0)));
+		cr_expect(zero(int, memcmp(before, after, sizeof(before))), "SEED=%llu", (unsigned long long)seed);
+		rig_close(r);
+		r->chain = chain;
+		open_rig(r, 0);
+		finish_rig(r);
+	}
+}
+
+/* The top is filled in the background while the old top, all of it filled, is not closed yet. */
+Test(ploop_partial, the_upper_of_two_levels_is_filled_from_the_lower)
+{
+	for (uint64_t seed = 1; seed < 8; seed++) {
+		struct rig *r = open_full(seed);
+		for (uint64_t g = 0; g < small.clusters; g++)
+			write_at(r, g * CLUSTER + UNIT, 2 * UNIT);
+		push_and_turn_to_switch(r);
+		for (uint64_t g = 0; g < small.clusters; g++)
+			cr_assert(rig_submit(r, PL_WRITE, 0, g * CLUSTER + 2 * UNIT, UNIT, false), "%s", r->why);
+		while (r->disk->leaving) {
+			rig_let_time_pass(r);
+			cr_assert(rig_turn(r), "%s", r->why);
+		}
+		cr_assert(rig_wait(r), "%s", r->why);
+		finish_rig(r);
+	}
 }
 
 static void merge_with_parts(uint32_t child, enum pl_merge_into into, uint64_t seed)
