@@ -23,7 +23,7 @@ class Figure:
     def __init__(self, title, x_title, y_title, lines):
         self.lines, self.title, self.x_title, self.y_title = lines, title, x_title, y_title
         everything = [point for line in lines for run in line.points for point in run]
-        self.x_most = max(x for x, _ in everything)
+        self.x_most = max([x for x, _ in everything] + [x for line in lines for x, _ in line.marks])
         self.y_most = max(y for _, y in everything) * 1.1
         self.out = []
 

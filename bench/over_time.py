@@ -3,7 +3,6 @@ import contextlib
 import csv
 import json
 import os
-import signal
 import subprocess
 import time
 
@@ -13,11 +12,10 @@ from job import MIB, fio_command, four_k
 
 STEP_MS = 500           # a point
 BURST_S = 8             # the guest writes everywhere …
-WORKING_SHARE = 16      # … then in this part of the disk, so that the rest goes cold
-AFTER_S = 3             # … and goes on for so long after the last cluster is whole
-PEER_S = 12             # a peer has nothing to finish
-LONGEST_S = 60
-QUICK_S = 2             # of all these
+WORK_S = 12             # … then in a part of the disk, so that the rest goes cold …
+WORKING_SHARE = 16      # … in this one; then it rests
+QUICK_S = 2             # of each
+REST_S = 60             # for what is not filled by then, at most
 
 
 @contextlib.contextmanager
@@ -37,65 +35,47 @@ def fresh_bundle(bench):
 
 
 def read_log(path):
-    """[(seconds of the wall clock, writes per second)]"""
     with open(path) as f:
         rows = [line.split(',') for line in f]
     os.unlink(path)
     return [(int(row[0]) / 1000, float(row[1])) for row in rows]
 
 
-def guest(bench, target, where, seconds, enough=lambda: False):
-    """Write at random for so long, or until it is enough."""
+def guest(bench, target, where, seconds):
+    """[(seconds of the wall clock, writes per second)] of one that writes at random"""
     log = os.path.join(bench.scratch, 'over-time')
-    fio = subprocess.Popen(fio_command(target, [*where, f'--write_iops_log={log}', f'--log_avg_msec={STEP_MS}',
-                                                '--per_job_logs=0', '--log_unix_epoch=1'], seconds),
-                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while fio.poll() is None:
-            time.sleep(0.25)
-            if enough():
-                fio.send_signal(signal.SIGINT)
-                fio.wait(60)
-    finally:
-        fio.kill()
+    subprocess.run(fio_command(target, [*where, f'--write_iops_log={log}', f'--log_avg_msec={STEP_MS}',
+                                        '--per_job_logs=0', '--log_unix_epoch=1'], seconds),
+                   check=True, timeout=seconds + 60, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     return read_log(f'{log}_iops.log')
 
 
-class Finished:
-    """True some time after the last cluster has become whole; .at tells when that was."""
-
-    def __init__(self, target):
-        self.target, self.at, self.most = target, None, 0
-
-    def __call__(self):
-        if self.at is None:
-            now = self.target.unfinished()
-            self.most = max(self.most, now)
-            self.at = None if now else time.time()
-        return self.at is not None and time.time() > self.at + AFTER_S
+def filled_at(target):
+    """When the last cluster became whole; None: not for a long time."""
+    end = time.time() + REST_S
+    while time.time() < end:
+        if target.unfinished() == 0:
+            return time.time()
+        time.sleep(0.25)
+    return None
 
 
 def measure(bench, name, server):
-    limit = QUICK_S if bench.quick else LONGEST_S
+    burst, work = (QUICK_S, QUICK_S) if bench.quick else (BURST_S, WORK_S)
     with server(bench) as target:
-        runs = [guest(bench, target, four_k('randwrite', 32), min(BURST_S, limit))]
+        runs = [guest(bench, target, four_k('randwrite', 32), burst)]
         target.fio_args = [a for a in target.fio_args if not a.startswith('--size')]
         where = [*four_k('randwrite', 32), f'--size={bench.disk_bytes // WORKING_SHARE // MIB * MIB}']
-        marks = ()
-        if hasattr(target, 'unfinished'):
-            finished = Finished(target)
-            runs.append(guest(bench, target, where, limit, finished))
-            marks = ((finished.at, f'all {finished.most} clusters are whole'),) if finished.at else ()
-        else:
-            runs.append(guest(bench, target, where, min(PEER_S, limit)))
+        runs.append(guest(bench, target, where, work))
+        at = filled_at(target) if hasattr(target, 'unfinished') else None
     begin = runs[0][0][0] - STEP_MS / 1000
     return Line(name, [[(t - begin, rate / 1000) for t, rate in run] for run in runs],
-                tuple((t - begin, words) for t, words in marks))
+                ((at - begin, 'all is filled'),) if at else ())
 
 
 def save(path, lines, disk_bytes):
     title = f'4k random writes, 32 in flight, to a fresh snapshot over a full {disk_bytes >> 30} GiB base'
-    figure = Figure(title, f'seconds since the first write; from {BURST_S} on in a sixteenth of the disk',
+    figure = Figure(title, f'seconds since the first write; after {BURST_S} s in a sixteenth of the disk, then the guest rests',
                     'thousand writes a second', lines)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with open(path, 'w') as f:
