@@ -19,6 +19,11 @@ run_check grep " $SCRATCH/mnt " /proc/self/mountinfo
 expect_line stdout ' /dev/mapper/ploop1000p1 '
 nbd=$(basename "$(readlink -f /sys/dev/block/43:0)")
 [ -z "$(ls -d /sys/block/$nbd/$nbd* 2>/dev/null)" ] || fail "the kernel looked for partitions"
+limits=/sys/dev/block/$(printf '%d:%d' $(stat -L -c '0x%t 0x%T' /dev/mapper/ploop1000))/queue
+for limit in 'logical_block_size 512' 'discard_granularity 512' 'write_cache write back' 'fua 1'; do
+	[ "$(cat "$limits/${limit%% *}")" = "${limit#* }" ] || fail "${limit%% *} is $(cat "$limits/${limit%% *}")"
+done
+[ "$(cat "$limits/discard_max_bytes")" -gt 0 ] || fail "it takes no discards"
 
 each "a second one, found by any of its names"
 run_check ploop mount -d /dev/ploop77 b
