@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/invariant.h"
+#include "base/reserve.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -133,22 +134,12 @@ static void readable(struct pl_io *io)
 	end_when_gone(e);
 }
 
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
-#endif
-
-static void give_back(void *memory, size_t bytes)
-{
-	if (madvise(memory, bytes, MADV_DONTNEED_LOCKED) != 0)
-		madvise(memory, bytes, MADV_DONTNEED);
-}
-
 /* Give the payload memory back to the system when nothing happened for a while. */
 static void idle_look(struct pl_timer *timer)
 {
 	struct fuse_export *e = container_of(timer, struct fuse_export, idle);
 	if (e->in_flight == 0 && e->served == e->served_at_last_look) {
-		give_back(e->memory, (size_t)FUSE_SLOTS * FUSE_SLOT_BYTES);
+		space_clear(e->memory, (size_t)FUSE_SLOTS * FUSE_SLOT_BYTES);
 		for (uint32_t i = 0; i < FUSE_SLOTS; i++)
 			e->slots[i].touched_bytes = 0;
 		e->touched_bytes = FUSE_TOUCH_BYTES;
@@ -160,15 +151,13 @@ static void idle_look(struct pl_timer *timer)
 static int slots_init(struct fuse_export *e)
 {
 	size_t bytes = (size_t)FUSE_SLOTS * FUSE_SLOT_BYTES;
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (memory == MAP_FAILED)
+	void *memory = space_reserve(bytes);
+	if (!memory)
 		return pl_fail(-ENOMEM, "no memory for %u FUSE requests", FUSE_SLOTS);
 	e->memory = memory;
 	e->touched_bytes = FUSE_TOUCH_BYTES;
 	/* Small requests touch two pages of a slot; huge pages would make that two megabytes. */
 	madvise(memory, bytes, MADV_NOHUGEPAGE);
-	madvise(memory, bytes, MADV_DONTFORK);
-	mlock2(memory, bytes, MLOCK_ONFAULT); /* if permitted: the guest writes to free memory */
 	for (uint32_t i = FUSE_SLOTS; i-- > 0;) {
 		struct fuse_slot *s = &e->slots[i];
 		s->export = e;

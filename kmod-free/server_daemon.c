@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <syslog.h>
 
 /* ------------------------------------------------------------------ log */
@@ -81,6 +83,16 @@ void daemon_ready(int *ready_fd)
 	*ready_fd = -1;
 }
 
+/* What has been touched stays, of the program and of its tables. Only with the right to any amount of it: with less,
+ * memory that is needed later might be refused. */
+static int lock_memory(void)
+{
+	static const struct rlimit any = {RLIM_INFINITY, RLIM_INFINITY};
+	if (setrlimit(RLIMIT_MEMLOCK, &any) < 0)
+		return -errno;
+	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0 ? -errno : 0;
+}
+
 void daemon_shield(void)
 {
 	static const char last[] = "-1000";
@@ -89,6 +101,9 @@ void daemon_shield(void)
 		pl_log(PL_LOG_DEBUG, "serve", "oom_score_adj: %s", strerror(errno));
 	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
 		pl_log(PL_LOG_DEBUG, "serve", "PR_SET_IO_FLUSHER: %s", strerror(errno));
+	int r = lock_memory();
+	if (r < 0)
+		pl_log(PL_LOG_DEBUG, "serve", "memory is not locked: %s", strerror(-r));
 }
 
 void daemon_mark(char *word)

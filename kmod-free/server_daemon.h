@@ -13,8 +13,9 @@ int daemon_begin(int *ready_fd);
 /* Up and running: let the caller go, and let go of its terminal. */
 void daemon_ready(int *ready_fd);
 
-/* We and those we start serve a block device of this machine: be the last to be killed for memory, and allocate without
- * waiting for writes, which may be to that device. What is not permitted is left. */
+/* We and those we start serve a block device of this machine: be the last to be killed for memory, allocate without
+ * waiting for writes, which may be to that device, and keep in memory what was touched once. What is not permitted is
+ * left. Tables that are cleared meanwhile: base/reserve.h. */
 void daemon_shield(void);
 
 /* A host that goes down kills every process before it unmounts the last file systems, but those of root whose first

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/invariant.h"
+#include "base/reserve.h"
 #include "ploop.h"
-#include "ploop/reserve.h"
 
 static size_t bitmap_bytes(uint32_t clusters)
 {

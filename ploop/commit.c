@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "base/byteorder.h"
+#include "base/reserve.h"
 #include "ploop/disk.h"
 #include "ploop/merge.h"
 #include "ploop/quiesce.h"
-#include "ploop/reserve.h"
 #include "ploop/seal.h"
 
 #define SCHEDULE_NS (5 * NS_PER_S)

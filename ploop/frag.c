@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/reserve.h"
 #include "ploop/disk.h"
 #include "ploop/quiesce.h"
 
@@ -367,7 +368,7 @@ bool bounce_get(struct frag *f, frag_step *then)
 void bounce_trim(struct pl_disk *d)
 {
 	if (d->bounce_free == BOUNCE_COUNT)
-		madvise(d->bounce_memory, BOUNCE_COUNT * BOUNCE_BYTES, MADV_DONTNEED);
+		space_clear(d->bounce_memory, BOUNCE_COUNT * BOUNCE_BYTES);
 }
 
 void bounce_put(struct frag *f)

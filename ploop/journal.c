@@ -5,8 +5,8 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
+#include "base/reserve.h"
 #include "ploop/disk.h"
-#include "ploop/reserve.h"
 
 #define ROOM_BYTES MIB /* for records, at least, when a journal is new */
 
@@ -325,7 +325,7 @@ struct lay_header journal_header(const struct writer *w)
 static void trim(struct journal *j)
 {
 	if (j->record_bytes > MIB)
-		madvise(j->buffer, j->buffer_bytes, MADV_DONTNEED);
+		space_clear(j->buffer, j->buffer_bytes);
 }
 
 void journal_settle(struct writer *w)

@@ -4,9 +4,9 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/reserve.h"
 #include "ploop/finding.h"
 #include "ploop/partial.h"
-#include "ploop/reserve.h"
 
 int fence_read(struct store *store, struct lay_header *h, struct image_fence *out)
 {

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/reserve.h"
 #include "ploop.h"
-#include "ploop/reserve.h"
 
 /* 2^28 clusters: 256 TiB in clusters of 1 MiB, 8 TiB in clusters of 32 KiB; 1.3 GiB of memory if all are used. */
 #define MAP_MAX_CLUSTERS (UINT32_C(1) << 28)
@@ -40,7 +40,7 @@ void map_lower(struct map *map, uint8_t level)
 
 void map_clear_below(struct map *map)
 {
-	madvise(map->below, bitmap_bytes(map->clusters), MADV_DONTNEED);
+	space_clear(map->below, bitmap_bytes(map->clusters));
 }
 
 void map_fini(struct map *map)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/invariant.h"
-#include "ploop/reserve.h"
+#include "base/reserve.h"
 
 /* ---- memory */
 

@@ -2,10 +2,10 @@
 
 #include <stdlib.h>
 
+#include "base/reserve.h"
 #include "layout/bat.h"
 #include "ploop/chain.h"
 #include "ploop/disk_survive.h"
-#include "ploop/reserve.h"
 
 struct writer *writer_new(struct pl_disk *d, struct image *image)
 {

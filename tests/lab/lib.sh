@@ -1,7 +1,8 @@
 # What the lab tests share: a test that reads this starts itself again on the lab's kernel, and goes on there. They run
-# on nbd and device-mapper; what they leave of either fails them. LAB_SECONDS: how long the guest may take.
+# on nbd and device-mapper; what they leave of either fails them. LAB_SECONDS: how long the guest may take; LAB_MIB: its
+# memory.
 if [ -z "${IN_LAB-}" ]; then
-	exec "$(dirname "${BASH_SOURCE[0]}")/in-kernel" -t "${LAB_SECONDS:-250}" "$0"
+	exec "$(dirname "${BASH_SOURCE[0]}")/in-kernel" -t "${LAB_SECONDS:-250}" -m "${LAB_MIB:-384}" "$0"
 fi
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 . "$SRC/tests/mounted.sh"
