@@ -121,6 +121,34 @@ stop_server
 run_check qemu-img check -f parallels "$(top_of d)"
 run_mustfail 2 ploop serve --socket s --partial maybe d
 
+# expect_whole BUNDLE: what it shares with others is plain
+expect_whole()
+{
+	local image shared=0
+	for image in "$1"/*.hds*; do
+		[ "$(stat -c %h "$image")" != 1 ] || continue
+		run_check qemu-img check -U -f parallels "$image"
+		shared=$((shared + 1))
+	done
+	[ $shared -gt 0 ] || fail "$1 shares nothing"
+	[ "$(unfinished "$1")" = "false false" ] || fail "info of $1 says: $(unfinished "$1")"
+}
+
+each "a clone shares whole images only, of a stopped disk and of a running one"
+leave 9
+run_check ploop clone --linked d stopped
+expect_whole stopped
+start_server d
+first_writes 10
+run_check ploop clone --linked d running
+expect_whole running
+stop_server
+for clone in stopped:9 running:10; do
+	start_server ${clone%:*}
+	expect_content ${clone#*:}
+	stop_server
+done
+
 each "SIGUSR2 leaves it so"
 run_check ploop snapshot d
 start_server d
