@@ -228,6 +228,13 @@ void frag_finish(struct frag *f, int res);
 void frag_rest(struct frag *f);
 /* Start @f->io, whose kind, buf, length and offset are set, on @store; @then when it is done. */
 void frag_io(struct frag *f, struct store *store, frag_step *then);
+/* The usual ones: @at is within the cluster. @buf_index: of the loop's buffer that @into or @data lies in. */
+void frag_read(struct frag *f, struct map_entry from, uint32_t at, void *into, uint16_t buf_index, uint32_t length,
+	       frag_step *then);
+void frag_write(struct frag *f, struct fclu to, uint32_t at, void *data, uint16_t buf_index, uint32_t length,
+		frag_step *then);
+/* @mode: of fallocate(2), without FALLOC_FL_KEEP_SIZE, which is added. */
+void frag_fallocate(struct frag *f, struct fclu to, uint32_t at, uint32_t length, int mode, frag_step *then);
 /* f->io, which has not failed, has done a part: @then runs with the rest. */
 void io_go_on(struct frag *f, struct store *store, frag_step *then);
 /* Has the read f->io, which has not failed, got all? What is behind the end of the file is zeros; else @then runs with

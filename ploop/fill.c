@@ -103,13 +103,7 @@ static void piece_written(struct frag *f)
 
 static void write_piece(struct frag *f)
 {
-	f->io.kind = PL_IO_WRITE;
-	f->io.flags = 0;
-	f->io.buf = f->bounce;
-	f->io.buf_index = PL_IO_NO_BUFFER;
-	f->io.length = f->copied_bytes;
-	f->io.offset = file_offset(f->disk, f->new_file, f->offset_bytes);
-	frag_io(f, f->w->image->store, piece_written);
+	frag_write(f, f->new_file, f->offset_bytes, f->bounce, PL_IO_NO_BUFFER, f->copied_bytes, piece_written);
 }
 
 static void piece_read(struct frag *f)
@@ -134,13 +128,7 @@ static void read_piece(struct frag *f)
 		write_piece(f);
 		return;
 	}
-	f->io.kind = PL_IO_READ;
-	f->io.flags = 0;
-	f->io.buf = f->bounce;
-	f->io.buf_index = PL_IO_NO_BUFFER;
-	f->io.length = length;
-	f->io.offset = file_offset(f->disk, f->at.file, f->offset_bytes);
-	frag_io(f, level_store(f->disk, f->at.level), piece_read);
+	frag_read(f, f->at, f->offset_bytes, f->bounce, PL_IO_NO_BUFFER, length, piece_read);
 }
 
 /* The next units that are not valid; copied_bytes of them. */

@@ -85,8 +85,8 @@ static void write_guest_bytes(struct frag *f)
 	struct pl_disk *d = f->disk;
 	uint32_t align = d->io_align;
 	uint32_t from = f->offset_bytes, to = f->offset_bytes + f->length_bytes;
-	f->io.buf = f->data;
-	f->io.buf_index = f->req->buf_index;
+	void *data = f->data;
+	uint16_t buf_index = f->req->buf_index;
 	if (unlikely(!is_io_aligned(f))) {
 		if (!f->bounce && !bounce_get(f, write_guest_bytes))
 			return;
@@ -94,14 +94,10 @@ static void write_guest_bytes(struct frag *f)
 		to = (uint32_t)round_up_pow2(to, align);
 		memset(f->bounce, 0, to - from);
 		memcpy((uint8_t *)f->bounce + (f->offset_bytes - from), f->data, f->length_bytes);
-		f->io.buf = f->bounce;
-		f->io.buf_index = PL_IO_NO_BUFFER;
+		data = f->bounce;
+		buf_index = PL_IO_NO_BUFFER;
 	}
-	f->io.kind = PL_IO_WRITE;
-	f->io.flags = 0;
-	f->io.length = to - from;
-	f->io.offset = file_offset(d, f->new_file, from);
-	frag_io(f, f->w->image->store, data_written);
+	frag_write(f, f->new_file, from, data, buf_index, to - from, data_written);
 }
 
 static void zeroed(struct frag *f)
@@ -123,12 +119,8 @@ static void zeroed(struct frag *f)
 static void zero_cluster(struct frag *f)
 {
 	bool keep = f->data || (f->req->flags & PL_NO_HOLE);
-	f->io.kind = PL_IO_FALLOCATE;
-	f->io.flags = 0;
-	f->io.arg = (keep ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE) | FALLOC_FL_KEEP_SIZE;
-	f->io.offset = file_offset(f->disk, f->new_file, 0);
-	f->io.length = f->disk->cluster_bytes;
-	frag_io(f, f->w->image->store, zeroed);
+	frag_fallocate(f, f->new_file, 0, f->disk->cluster_bytes, keep ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE,
+		       zeroed);
 }
 
 /* ---- fill: copy from below, around the guest bytes. Also the way to write zeros where the file system cannot. */
@@ -168,7 +160,6 @@ static void cow_piece_written(struct frag *f)
 
 static void cow_write_piece(struct frag *f)
 {
-	struct pl_disk *d = f->disk;
 	uint32_t from = MAX(f->copied_bytes, f->offset_bytes);
 	uint32_t to = MIN(f->copied_bytes + piece_bytes(f), f->offset_bytes + f->length_bytes);
 	if (from < to) {
@@ -178,13 +169,7 @@ static void cow_write_piece(struct frag *f)
 		else
 			memset(into, 0, to - from);
 	}
-	f->io.kind = PL_IO_WRITE;
-	f->io.flags = 0;
-	f->io.buf = f->bounce;
-	f->io.buf_index = PL_IO_NO_BUFFER;
-	f->io.length = piece_bytes(f);
-	f->io.offset = file_offset(d, f->new_file, f->copied_bytes);
-	frag_io(f, f->w->image->store, cow_piece_written);
+	frag_write(f, f->new_file, f->copied_bytes, f->bounce, PL_IO_NO_BUFFER, piece_bytes(f), cow_piece_written);
 }
 
 static void cow_piece_read(struct frag *f)
@@ -209,7 +194,6 @@ static void cow_piece_read(struct frag *f)
 
 static void cow_next_piece(struct frag *f)
 {
-	struct pl_disk *d = f->disk;
 	if (!f->bounce && !bounce_get(f, cow_next_piece))
 		return;
 	uint32_t bytes = piece_bytes(f);
@@ -221,13 +205,7 @@ static void cow_next_piece(struct frag *f)
 		cow_write_piece(f);
 		return;
 	}
-	f->io.kind = PL_IO_READ;
-	f->io.flags = 0;
-	f->io.buf = f->bounce;
-	f->io.buf_index = PL_IO_NO_BUFFER;
-	f->io.length = bytes;
-	f->io.offset = file_offset(d, f->at.file, f->copied_bytes);
-	frag_io(f, level_store(d, f->at.level), cow_piece_read);
+	frag_read(f, f->at, f->copied_bytes, f->bounce, PL_IO_NO_BUFFER, bytes, cow_piece_read);
 }
 
 /* ---- gate, slot, space */

@@ -2,6 +2,7 @@
  *
  * A gate is the right to change where one guest cluster lives. Its holder is a fragment; others that would write the
  * cluster wait on it. Nobody waits while holding a gate for another gate, so there is no order to keep. */
+#include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -154,6 +155,40 @@ void frag_io(struct frag *f, struct store *store, frag_step *then)
 	f->io.done = frag_io_done;
 	f->active = true;
 	store_submit(store, &f->io);
+}
+
+void frag_read(struct frag *f, struct map_entry from, uint32_t at, void *into, uint16_t buf_index, uint32_t length,
+	       frag_step *then)
+{
+	f->io.kind = PL_IO_READ;
+	f->io.flags = 0;
+	f->io.buf = into;
+	f->io.buf_index = buf_index;
+	f->io.length = length;
+	f->io.offset = file_offset(f->disk, from.file, at);
+	frag_io(f, level_store(f->disk, from.level), then);
+}
+
+void frag_write(struct frag *f, struct fclu to, uint32_t at, void *data, uint16_t buf_index, uint32_t length,
+		frag_step *then)
+{
+	f->io.kind = PL_IO_WRITE;
+	f->io.flags = 0;
+	f->io.buf = data;
+	f->io.buf_index = buf_index;
+	f->io.length = length;
+	f->io.offset = file_offset(f->disk, to, at);
+	frag_io(f, f->w->image->store, then);
+}
+
+void frag_fallocate(struct frag *f, struct fclu to, uint32_t at, uint32_t length, int mode, frag_step *then)
+{
+	f->io.kind = PL_IO_FALLOCATE;
+	f->io.flags = 0;
+	f->io.arg = mode | FALLOC_FL_KEEP_SIZE;
+	f->io.offset = file_offset(f->disk, to, at);
+	f->io.length = length;
+	frag_io(f, f->w->image->store, then);
 }
 
 void io_go_on(struct frag *f, struct store *store, frag_step *then)

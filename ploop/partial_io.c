@@ -178,17 +178,6 @@ static void written(struct frag *f)
 		settle(f);
 }
 
-static void write_to(struct frag *f, void *buf, uint16_t buf_index, uint32_t from, uint32_t length, frag_step *then)
-{
-	f->io.kind = PL_IO_WRITE;
-	f->io.flags = 0;
-	f->io.buf = buf;
-	f->io.buf_index = buf_index;
-	f->io.length = length;
-	f->io.offset = file_offset(f->disk, f->new_file, from);
-	frag_io(f, f->w->image->store, then);
-}
-
 /* ---- units that the range covers in part */
 
 static uint32_t range_from(const struct frag *f)
@@ -209,7 +198,7 @@ static void overlay_and_write(struct frag *f)
 		memcpy(into, f->data, f->length_bytes);
 	else
 		memset(into, 0, f->length_bytes);
-	write_to(f, f->bounce, PL_IO_NO_BUFFER, from, range_to(f) - from, written);
+	frag_write(f, f->new_file, from, f->bounce, PL_IO_NO_BUFFER, range_to(f) - from, written);
 }
 
 static void load_next(struct frag *f);
@@ -234,13 +223,7 @@ static void load_unit(struct frag *f, uint32_t at)
 		load_next(f);
 		return;
 	}
-	f->io.kind = PL_IO_READ;
-	f->io.flags = 0;
-	f->io.buf = into;
-	f->io.buf_index = PL_IO_NO_BUFFER;
-	f->io.length = LAY_UNIT_BYTES;
-	f->io.offset = file_offset(d, e.file, at);
-	frag_io(f, level_store(d, e.level), unit_loaded);
+	frag_read(f, e, at, into, PL_IO_NO_BUFFER, LAY_UNIT_BYTES, unit_loaded);
 }
 
 /* copied_bytes counts the ends that were looked at. */
@@ -311,8 +294,8 @@ static void zeros_written(struct frag *f)
 	if (f->copied_bytes == f->length_bytes)
 		settle(f);
 	else
-		write_to(f, f->bounce, PL_IO_NO_BUFFER, f->offset_bytes + f->copied_bytes,
-			 MIN(f->length_bytes - f->copied_bytes, BOUNCE_BYTES), zeros_written);
+		frag_write(f, f->new_file, f->offset_bytes + f->copied_bytes, f->bounce, PL_IO_NO_BUFFER,
+			   MIN(f->length_bytes - f->copied_bytes, BOUNCE_BYTES), zeros_written);
 }
 
 static void write_zeros(struct frag *f)
@@ -321,7 +304,8 @@ static void write_zeros(struct frag *f)
 		return;
 	memset(f->bounce, 0, BOUNCE_BYTES);
 	f->copied_bytes = 0;
-	write_to(f, f->bounce, PL_IO_NO_BUFFER, f->offset_bytes, MIN(f->length_bytes, BOUNCE_BYTES), zeros_written);
+	frag_write(f, f->new_file, f->offset_bytes, f->bounce, PL_IO_NO_BUFFER, MIN(f->length_bytes, BOUNCE_BYTES),
+		   zeros_written);
 }
 
 static void zeroed(struct frag *f)
@@ -339,12 +323,8 @@ static void zeroed(struct frag *f)
 
 static void zero_units(struct frag *f)
 {
-	f->io.kind = PL_IO_FALLOCATE;
-	f->io.flags = 0;
-	f->io.arg = (keeps_space(f) ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE) | FALLOC_FL_KEEP_SIZE;
-	f->io.offset = file_offset(f->disk, f->new_file, f->offset_bytes);
-	f->io.length = f->length_bytes;
-	frag_io(f, f->w->image->store, zeroed);
+	frag_fallocate(f, f->new_file, f->offset_bytes, f->length_bytes,
+		       keeps_space(f) ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE, zeroed);
 }
 
 /* Whole units of what is discarded; false: there is none, or its space must stay. */
@@ -377,7 +357,7 @@ static void decide(struct frag *f)
 {
 	bool in_units = is_aligned(f->offset_bytes | f->length_bytes, LAY_UNIT_BYTES);
 	if (f->data && is_valid_or_whole(f) && is_io_aligned(f))
-		write_to(f, f->data, f->req->buf_index, f->offset_bytes, f->length_bytes, written);
+		frag_write(f, f->new_file, f->offset_bytes, f->data, f->req->buf_index, f->length_bytes, written);
 	else if (!f->data && in_units && f->creates && !f->reused && !(f->req->flags & PL_NO_HOLE))
 		settle(f); /* fresh space reads as zeros */
 	else if (!f->data && in_units)

@@ -96,18 +96,10 @@ void read_place(struct frag *f)
 		read_piece_done(f);
 		return;
 	}
-	struct store *store = level_store(d, f->at.level);
-	if (unlikely(!is_io_aligned(f))) {
+	if (unlikely(!is_io_aligned(f)))
 		bounced_read(f);
-		return;
-	}
-	f->io.kind = PL_IO_READ;
-	f->io.flags = 0;
-	f->io.buf_index = f->req->buf_index;
-	f->io.buf = f->data;
-	f->io.length = f->length_bytes;
-	f->io.offset = file_offset(d, f->at.file, f->offset_bytes);
-	frag_io(f, store, read_done);
+	else
+		frag_read(f, f->at, f->offset_bytes, f->data, f->req->buf_index, f->length_bytes, read_done);
 }
 
 /* Of a partial cluster only the first piece: the request goes on behind it, so that pieces are read side by side. */

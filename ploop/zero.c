@@ -71,12 +71,8 @@ static void write_zeros(struct frag *f)
 		return;
 	memset(f->bounce, 0, BOUNCE_BYTES);
 	f->copied_bytes = 0;
-	f->io.kind = PL_IO_WRITE;
-	f->io.flags = 0;
-	f->io.buf = f->bounce;
-	f->io.buf_index = PL_IO_NO_BUFFER;
-	f->io.length = MIN(f->length_bytes, BOUNCE_BYTES);
-	frag_io(f, f->w->image->store, zeros_written);
+	frag_write(f, f->at.file, f->offset_bytes, f->bounce, PL_IO_NO_BUFFER, MIN(f->length_bytes, BOUNCE_BYTES),
+		   zeros_written);
 }
 
 static void zeroed_in_place(struct frag *f)
@@ -101,12 +97,8 @@ static void zero_in_place(struct frag *f)
 	}
 	if (f->req->flags & PL_FUA)
 		req_state(f->req)->must_commit = true;
-	f->io.kind = PL_IO_FALLOCATE;
-	f->io.flags = 0;
-	f->io.arg = (keep ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE) | FALLOC_FL_KEEP_SIZE;
-	f->io.offset = file_offset(d, f->at.file, f->offset_bytes);
-	f->io.length = f->length_bytes;
-	frag_io(f, f->w->image->store, zeroed_in_place);
+	frag_fallocate(f, f->at.file, f->offset_bytes, f->length_bytes,
+		       keep ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE, zeroed_in_place);
 }
 
 /* ---- in the top, unmapped */
@@ -130,15 +122,9 @@ static void punched(struct frag *f)
 
 static void unmap_alone(struct frag *f)
 {
-	struct pl_disk *d = f->disk;
 	if (!gate_drain(f, unmap_alone))
 		return;
-	f->io.kind = PL_IO_FALLOCATE;
-	f->io.flags = 0;
-	f->io.arg = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-	f->io.offset = file_offset(d, f->at.file, 0);
-	f->io.length = d->cluster_bytes;
-	frag_io(f, f->w->image->store, punched);
+	frag_fallocate(f, f->at.file, 0, f->disk->cluster_bytes, FALLOC_FL_PUNCH_HOLE, punched);
 }
 
 static void unmap_start(struct frag *f)
