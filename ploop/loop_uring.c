@@ -196,6 +196,8 @@ static int uring_register_memory(struct pl_loop *loop, unsigned index, void *bas
 static void uring_free(struct pl_loop *loop)
 {
 	struct loop_uring *u = uring(loop);
+	if (u->has_files)
+		io_uring_unregister_files(&u->ring); /* Linux 6.1 keeps them, and their locks, for a second */
 	io_uring_queue_exit(&u->ring);
 	free(u);
 }
