@@ -63,6 +63,7 @@ struct frag {
 	bool parked;          /* it found no space (D8), and has not since */
 	bool reused;          /* new_file may hold old bytes */
 	uint32_t copied_bytes; /* COW: how much of the cluster is done */
+	uint32_t piece_bytes;  /* COW: at a time */
 	uint32_t left_bytes;   /* of a read: what follows the piece that is under way */
 	bool creates;          /* new_file becomes a partial cluster */
 	void *bounce;

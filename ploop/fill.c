@@ -4,18 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ploop/pace.h"
 #include "ploop/partial_io.h"
 
 #define FILL_SLOTS   4u
-#define STEP_BYTES   (64u << 10) /* while the guest is at work */
 #define TICK_NS	     (250 * NS_PER_MS)
 #define COLD_TICKS   20u /* not written for so long */
 #define IDLE_TICKS   4u  /* without any request: all are cold */
 #define UNFENCE_TICKS 8u /* without a partial cluster */
 #define WINDOW	     64u /* of slots, of which the fullest is taken */
 #define LOOK_MAX     4096u
-#define PACE_SHARE   3u /* of the time is the guest's, to each that is ours */
-#define PACE_MOST_NS (100 * NS_PER_MS)
 
 struct fill_slot {
 	struct pl_req req;
@@ -262,7 +260,7 @@ static void background_step(struct fill *fill)
 		while (from < p->units && valid)
 			from += partial_run(p, slot, from, p->units, &valid) * valid;
 		from = MIN(from, p->units - 1) * LAY_UNIT_BYTES;
-		length = MIN(STEP_BYTES, d->cluster_bytes - from);
+		length = MIN(PACE_STEP_BYTES, d->cluster_bytes - from);
 	}
 	submit(fill, &fill->slots[0], w, p->slots[slot].g, from, length);
 }
@@ -275,7 +273,7 @@ static void background_step_done(struct fill *fill, const struct fill_slot *s)
 	if (fill->idle_ticks > 0)
 		background_step(fill);
 	else if (!fill->stopped)
-		pl_timer_start(fill->disk->loop, &fill->timer, MIN(took_ns * PACE_SHARE, PACE_MOST_NS));
+		pl_timer_start(fill->disk->loop, &fill->timer, pace_rest_ns(took_ns));
 }
 
 /* Nothing has been partial for a while: the fence may go. */

@@ -13,10 +13,12 @@
 #include <string.h>
 
 #include "ploop/disk.h"
+#include "ploop/merge.h"
 #include "ploop/partial_io.h"
 #include "ploop/quiesce.h"
 
 static void cow_next_piece(struct frag *f);
+static void copy(struct frag *f);
 static void take_slot(struct frag *f);
 static void take_space(struct frag *f);
 
@@ -103,9 +105,8 @@ static void write_guest_bytes(struct frag *f)
 static void zeroed(struct frag *f)
 {
 	if (f->io.res == -EOPNOTSUPP) { /* no such call on this file system: write the zeros */
-		f->copied_bytes = 0;
 		f->at.level = MAP_HOLE;
-		cow_next_piece(f);
+		copy(f);
 		return;
 	}
 	if (!is_done(f, zeroed))
@@ -140,9 +141,17 @@ static bool withdraw(struct frag *f)
 	return true;
 }
 
+static void copy(struct frag *f)
+{
+	struct merge *m = f->disk->merge;
+	f->copied_bytes = 0;
+	f->piece_bytes = req_is_own(f->req) && m ? merge_step_bytes(m) : BOUNCE_BYTES;
+	cow_next_piece(f);
+}
+
 static uint32_t piece_bytes(const struct frag *f)
 {
-	return MIN(f->disk->cluster_bytes - f->copied_bytes, BOUNCE_BYTES);
+	return MIN(f->disk->cluster_bytes - f->copied_bytes, f->piece_bytes);
 }
 
 static void cow_piece_written(struct frag *f)
@@ -213,9 +222,8 @@ static void cow_next_piece(struct frag *f)
 static void fill(struct frag *f)
 {
 	bool lives_below = f->at.level != MAP_HOLE;
-	f->copied_bytes = 0;
 	if (lives_below && !is_whole_cluster(f))
-		cow_next_piece(f);
+		copy(f);
 	else if (!f->data)
 		zero_cluster(f);
 	else if (f->reused && !is_whole_cluster(f))
@@ -259,8 +267,7 @@ void first_writes_withdraw(struct pl_disk *d)
 
 void first_write_data(struct frag *f)
 {
-	f->copied_bytes = 0;
-	cow_next_piece(f);
+	copy(f);
 }
 
 void first_write_copy(struct frag *f, struct writer *w)

@@ -8,15 +8,14 @@
 
 /* ---- what the kinds share */
 
-#define PACE_SHARE	  3u /* of the time is the guest's, to each that is ours */
-#define PACE_MOST_NS	  (100 * NS_PER_MS)
-
 uint64_t merge_pace_ns(struct merge *m, uint64_t took_ns)
 {
-	uint64_t now = m->disk->guest_requests;
-	bool guest_works = now != m->guest_seen;
-	m->guest_seen = now;
-	return guest_works ? MIN(took_ns * PACE_SHARE, PACE_MOST_NS) : 0;
+	return pace_guest_works(&m->guest, m->disk) ? pace_rest_ns(took_ns) : 0;
+}
+
+uint32_t merge_step_bytes(struct merge *m)
+{
+	return pace_guest_works(&m->guest, m->disk) ? PACE_STEP_BYTES : BOUNCE_BYTES;
 }
 
 void merge_end(struct merge *m, int res)
@@ -85,7 +84,7 @@ static int begin(struct pl_disk *d, uint32_t child, enum pl_merge_into into)
 	m->disk = d;
 	m->child = chain_at(d, child);
 	m->parent = chain_at(d, child - 1);
-	m->guest_seen = d->guest_requests;
+	m->guest.requests = d->guest_requests;
 	d->merge = m;
 	int r;
 	if (into == PL_INTO_CHILD && m->parent->format == PL_FORMAT_RAW)

@@ -20,6 +20,9 @@ bool merge_delays_round(struct merge *m, const struct writer *w);
 void merge_round_ended(struct merge *m, const struct writer *w);
 void merge_round_cut(struct merge *m, const struct writer *w);
 
+/* How much of a cluster that moves is copied at a time. */
+uint32_t merge_step_bytes(struct merge *m);
+
 /* The entries in page @page of @w's BAT that the map does not tell: what lies under a top that is drained. */
 void merge_overlay_page(const struct merge *m, const struct writer *w, uint32_t page, uint8_t *out);
 

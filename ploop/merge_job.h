@@ -5,6 +5,7 @@
 #include "ploop/change.h"
 #include "ploop/fold.h"
 #include "ploop/merge.h"
+#include "ploop/pace.h"
 #include "ploop/quiesce.h"
 
 #define MERGE_SLOTS   16u /* clusters that move at a time */
@@ -33,7 +34,7 @@ struct merge {
 	uint32_t next;      /* cluster to look at */
 	uint32_t in_flight;
 	uint64_t moved, total;
-	uint64_t guest_seen; /* its requests, when we looked last */
+	struct pace_guest guest;
 	struct pl_timer pace;
 	struct pl_req flush;
 	bool flushed_twice;

@@ -75,7 +75,7 @@ static void settle_down(struct merge *m)
 /* While the guest works one at a time, else as many as there are. */
 static void step(struct merge *m)
 {
-	uint32_t most = m->pace.deadline_ns || m->disk->guest_requests != m->guest_seen ? 1 : MERGE_SLOTS;
+	uint32_t most = m->pace.deadline_ns || pace_guest_works(&m->guest, m->disk) ? 1 : MERGE_SLOTS;
 	for (uint32_t i = 0; i < MERGE_SLOTS && m->in_flight < most && !stops(m); i++) {
 		if (m->slots[i].busy)
 			continue;
