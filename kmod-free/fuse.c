@@ -158,6 +158,7 @@ static int slots_init(struct fuse_export *e)
 	e->touched_bytes = FUSE_TOUCH_BYTES;
 	/* Small requests touch two pages of a slot; huge pages would make that two megabytes. */
 	madvise(memory, bytes, MADV_NOHUGEPAGE);
+	mlock2(memory, bytes, MLOCK_ONFAULT); /* for who may lock only some: the guest writes to free memory */
 	for (uint32_t i = FUSE_SLOTS; i-- > 0;) {
 		struct fuse_slot *s = &e->slots[i];
 		s->export = e;

@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <syslog.h>
 
 /* ------------------------------------------------------------------ log */
@@ -85,11 +87,19 @@ void daemon_ready(int *ready_fd)
 
 /* What has been touched stays, of the program and of its tables. Only with the right to any amount of it: with less,
  * memory that is needed later might be refused. */
-static int lock_memory(void)
+static bool may_lock_any(void)
 {
 	static const struct rlimit any = {RLIM_INFINITY, RLIM_INFINITY};
-	if (setrlimit(RLIMIT_MEMLOCK, &any) < 0)
-		return -errno;
+	struct __user_cap_header_struct us = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct may[_LINUX_CAPABILITY_U32S_3];
+	return setrlimit(RLIMIT_MEMLOCK, &any) == 0 ||
+	       (syscall(SYS_capget, &us, may) == 0 && may[0].effective >> CAP_IPC_LOCK & 1);
+}
+
+static int lock_memory(void)
+{
+	if (!may_lock_any())
+		return -EPERM;
 	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0 ? -errno : 0;
 }
 
