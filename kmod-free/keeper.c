@@ -3,6 +3,7 @@
 
 #include "base/child.h"
 #include "base/cleanup.h"
+#include "kmod-free/keeper_kept.h"
 #include "kmod-free/keeper_socket.h"
 #include "ploop-serve.h"
 
@@ -17,14 +18,8 @@
 
 #define END_WAIT_MS 2000
 
-struct kept {
-	char name[KEEPER_NAME_BYTES];
-	int fd;
-};
-
 struct keeper {
-	struct kept kept[KEEPER_FDS_MAX];
-	size_t count;
+	struct kept_fds kept;
 	int line; /* -1: no keeper */
 	bool is_successor, armed, stopping;
 	struct keeper_options options;
@@ -38,9 +33,9 @@ struct keeper {
 
 static void add(struct keeper *k, const char *name, size_t name_bytes, int fd)
 {
-	struct kept *kept = &k->kept[k->count++];
-	snprintf(kept->name, sizeof(kept->name), "%.*s", (int)name_bytes, name);
-	kept->fd = fd;
+	char text[KEEPER_NAME_BYTES];
+	snprintf(text, sizeof(text), "%.*s", (int)name_bytes, name);
+	kept_put(&k->kept, text, fd, false);
 }
 
 static void inherit(struct keeper *k, const char *names)
@@ -48,7 +43,7 @@ static void inherit(struct keeper *k, const char *names)
 	int fd = KEEPER_LINE_FD;
 	k->is_successor = true;
 	k->line = fd++;
-	for (const char *at = names; *at && k->count < KEEPER_FDS_MAX; at += strspn(at, ",")) {
+	for (const char *at = names; *at && k->kept.count < KEEPER_FDS_MAX; at += strspn(at, ",")) {
 		size_t n = strcspn(at, ",");
 		add(k, at, n, fd++);
 		at += n;
@@ -75,28 +70,14 @@ bool keeper_is_successor(const struct keeper *k)
 	return k->is_successor;
 }
 
-static struct kept *find(const struct keeper *k, const char *name)
-{
-	for (size_t i = 0; i < k->count; i++)
-		if (strcmp(k->kept[i].name, name) == 0)
-			return (struct kept *)&k->kept[i];
-	return NULL;
-}
-
 int keeper_fd(const struct keeper *k, const char *name)
 {
-	const struct kept *kept = find(k, name);
-	return kept ? kept->fd : -1;
+	return kept_find(&k->kept, name);
 }
 
 int keeper_take(struct keeper *k, const char *name)
 {
-	struct kept *kept = find(k, name);
-	if (!kept)
-		return -1;
-	int fd = kept->fd;
-	*kept = k->kept[--k->count];
-	return fd;
+	return kept_take(&k->kept, name);
 }
 
 /* ------------------------------------------------------------------ talking to it */
@@ -138,11 +119,6 @@ static int tell_fd(const struct keeper *k, enum keeper_word word, const char *na
 	return tell(k, &m, fd);
 }
 
-static int tell_kept(const struct keeper *k, const struct kept *kept)
-{
-	return tell_fd(k, KEEPER_KEEP, kept->name, kept->fd);
-}
-
 int keeper_give(const struct keeper *k, const char *name, int fd)
 {
 	return tell_fd(k, KEEPER_GIVE, name, fd);
@@ -150,20 +126,12 @@ int keeper_give(const struct keeper *k, const char *name, int fd)
 
 int keeper_keep(struct keeper *k, const char *name, int fd)
 {
-	autofd int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (copy < 0)
 		return pl_fail(-errno, "keep %s: %s", name, strerror(errno));
-	struct kept *kept = find(k, name);
-	if (kept) {
-		close(kept->fd);
-		kept->fd = fd_steal(&copy);
-	} else if (k->count == KEEPER_FDS_MAX) {
+	if (!kept_put(&k->kept, name, copy, false))
 		return pl_fail(-EMFILE, "more than %u descriptors to keep", KEEPER_FDS_MAX);
-	} else {
-		add(k, name, strlen(name), fd_steal(&copy));
-		kept = find(k, name);
-	}
-	return k->line < 0 ? 0 : tell_kept(k, kept);
+	return k->line < 0 ? 0 : tell_fd(k, KEEPER_KEEP, name, copy);
 }
 
 void keeper_why(struct keeper *k, const char *text)
@@ -228,8 +196,8 @@ static int start_program(struct keeper *k)
 		return r;
 	k->line = fd_steal(&ours);
 	k->started_ns = pl_now_ns();
-	for (size_t i = 0; r == 0 && i < k->count; i++)
-		r = tell_kept(k, &k->kept[i]);
+	for (size_t i = 0; r == 0 && i < k->kept.count; i++)
+		r = tell_fd(k, KEEPER_KEEP, k->kept.at[i].name, k->kept.at[i].fd);
 	return r;
 }
 
@@ -343,8 +311,8 @@ void keeper_end(struct keeper *k)
 
 void keeper_free(struct keeper *k)
 {
-	for (size_t i = 0; i < k->count; i++)
-		close(k->kept[i].fd);
+	for (size_t i = 0; i < k->kept.count; i++)
+		close(k->kept.at[i].fd);
 	if (k->line >= 0)
 		close(k->line);
 	free(k);

@@ -36,6 +36,16 @@ bool kept_put(struct kept_fds *k, const char *name, int fd, bool once)
 	return true;
 }
 
+int kept_take(struct kept_fds *k, const char *name)
+{
+	struct kept_fd *kept = find(k, name);
+	if (!kept)
+		return -1;
+	int fd = kept->fd;
+	*kept = k->at[--k->count];
+	return fd;
+}
+
 void kept_forget_given(struct kept_fds *k)
 {
 	size_t count = 0;

@@ -1,4 +1,4 @@
-/* What a keeper holds for the next server: descriptors by name. */
+/* What a keeper holds for the next server, and a server knows to be held: descriptors by name. */
 #ifndef PLOOP_KEEPER_KEPT_H
 #define PLOOP_KEEPER_KEPT_H
 
@@ -19,6 +19,8 @@ struct kept_fds {
 int kept_find(const struct kept_fds *k, const char *name);
 /* @fd is the keeper's from here on, in place of one of the same name. False: there is no room, and it is closed. */
 bool kept_put(struct kept_fds *k, const char *name, int fd, bool once);
+/* The caller's from here on. -1: there is none of that name. */
+int kept_take(struct kept_fds *k, const char *name);
 /* The next server has those that were for it alone. */
 void kept_forget_given(struct kept_fds *k);
 
