@@ -145,7 +145,7 @@ static int check_chain(const struct check_args *args, const struct pl_chain_spec
 {
 	if (args->cluster_sectors)
 		console_warn("-b is ignored: the descriptor says the cluster size");
-	uint32_t flags = flags_of(args) | PL_CHECK_DUPLICATES;
+	uint32_t flags = (flags_of(args) | PL_CHECK_DUPLICATES) & ~PL_CHECK_DROP_IN_USE;
 	for (size_t i = 0; i < chain->count; i++) {
 		bool readonly = args->ro || i + 1 < chain->count;
 		uint32_t mode = readonly ? PL_CHECK_READONLY : PL_CHECK_DROP_IN_USE;

@@ -142,6 +142,12 @@ verify_canary()
 	stop_server
 }
 
+# is_let_go FILE: a mount namespace made meanwhile keeps what was mounted then, and the end of it is not written before.
+is_let_go()
+{
+	[ -z "$(losetup -j "$1")" ]
+}
+
 # check_cut ENTRY
 check_cut()
 {
@@ -161,6 +167,7 @@ check_cut()
 	[[ ! $ploop_tree =~ a ]] || verify out/before.A -r -u "$A"
 	[[ ! $ploop_tree =~ b ]] || verify out/before.B -r -u "$B"
 	await umount host 2>/dev/null || fail "the file system is busy" # a server's last breath
+	await is_let_go cut || fail "the file system is mounted elsewhere, too"
 	run_check e2fsck -fn cut
 }
 

@@ -44,6 +44,19 @@ fresh && dirty
 run_check ploop check .
 [ "$(marker)" = 00000000 ] || fail "with a descriptor the marker is dropped"
 
+each "in use below another, as a power failure leaves it: -d is what a descriptor implies"
+fresh
+run_check ploop snapshot .
+for option in -d -f -s; do
+	dirty
+	run_mustfail 37 ploop check -r $option .
+	expect_line stderr '^Dirty flag is set$'
+	[ "$(marker)" = $IN_USE ] || fail "the marker is $(marker)"
+	run_check ploop check $option .
+	[ "$(marker)" = 00000000 ] || fail "the marker is $(marker)"
+done
+rm img.*
+
 each "a cluster used twice"
 fresh && poke img 68 01000000
 sha256sum img >sum
