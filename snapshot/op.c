@@ -196,8 +196,8 @@ int snap_check_own(const struct pl_image_ref *image)
 	if (r)
 		return r;
 	if (st.st_nlink > 1)
-		return pl_fail(-EMLINK, "%s is shared with %lu other bundles", image->path,
-			       (unsigned long)st.st_nlink - 1);
+		return pl_fail(-EMLINK, "%s is shared with %lu other bundle%s", image->path,
+			       (unsigned long)st.st_nlink - 1, st.st_nlink > 2 ? "s" : "");
 	if (!(st.st_mode & (S_IWUSR | S_IWGRP | S_IWOTH)))
 		return pl_fail(-EROFS, "%s is sealed: nobody may write it", image->path);
 	return 0;

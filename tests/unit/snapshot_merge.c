@@ -158,8 +158,8 @@ Test(snapshot_merge, shared_images_are_not_written)
 	struct pl_bundle *b = opened("d", NULL);
 	cr_assert(eq(int, link(b->images[1].path, "third"), 0));
 	pl_bundle_close(b);
-	expect_refused(NULL, delete, B, -EMLINK, "is shared with 1 other bundles");
-	expect_refused(NULL, delete, (char *)lay_guid_top.text, -EMLINK, "is shared with 1 other bundles");
+	expect_refused(NULL, delete, B, -EMLINK, "is shared with 1 other bundle");
+	expect_refused(NULL, delete, (char *)lay_guid_top.text, -EMLINK, "is shared with 1 other bundle");
 	expect_nodes("B=root.hds top=*");
 }
 
