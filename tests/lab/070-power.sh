@@ -72,9 +72,9 @@ in_guest()
 	go_on 1
 	operate '05\*' snapshot-merge host/d
 	go_on 1
-	cp promises "$OUT/promises"
 	kill -KILL $writer "$(cat pid)"
 	wait $writer
+	cp promises "$OUT/promises" # all that was ever submitted
 	rm pid
 	await umount host || fail "the file system is busy"
 	run_check dmsetup remove power
