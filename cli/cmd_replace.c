@@ -1,4 +1,4 @@
-/* ploop replace: another file, a copy of an image, takes its place in a stopped disk. */
+/* ploop replace: another file, a copy of an image, takes its place in a disk. */
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/live.h"
@@ -61,13 +61,10 @@ static int replace(const struct replace_args *a, const struct live_disk *disk)
 {
 	struct cli_uuid guid = a->uuid;
 	int r = 0;
-	if (disk->live)
-		r = pl_fail(-EINVAL, "%s is running: images are replaced while it is stopped",
-			    pl_bundle_path(disk->bundle));
-	if (r == 0 && !guid.text[0])
+	if (!guid.text[0])
 		r = find_image(a, disk->bundle, &guid);
 	if (r == 0)
-		r = pl_bundle_replace(disk->bundle, guid.text, a->new_image, a->keep_name);
+		r = pl_bundle_replace(disk->bundle, disk->live, guid.text, a->new_image, a->keep_name);
 	if (r < 0)
 		return live_exit_code(disk, guid.text[0] ? guid.text : NULL, r, CLI_AT_CHAIN);
 	console_say("Image %s is replaced by %s", guid.text, a->new_image);
@@ -116,7 +113,7 @@ static int run(void *p, int argc, char **argv)
 
 const struct cli_command cmd_replace = {
 	.name = "replace",
-	.summary = "Replace an image of a stopped disk by a copy of it",
+	.summary = "Replace an image of a disk by a copy of it",
 	.synopsis = {
 		"-u UUID|-l LEVEL [-k] -i NEW_IMAGE DD",
 		"-o CUR_IMAGE [-k] -i NEW_IMAGE [DD]",

@@ -488,6 +488,11 @@ enum pl_merge_into { PL_INTO_CHILD, PL_INTO_PARENT };
  * over the parent, so nobody else may have it; a raw parent allows nothing else. In the background, at the pace that
  * the guest's requests leave. -ECANCELED: some is moved, nothing is lost, and merging again goes on. */
 PL_API void pl_disk_merge(struct pl_disk *disk, uint32_t child, enum pl_merge_into into, struct pl_change *change);
+/* Take the file @ref, a copy of member @place (its number in pl_disk_members(), below the top), for it from now on. It
+ * may have the clusters elsewhere; that they hold the same is the caller's word. The old file is closed when @change is
+ * done. -EINVAL it is no copy · -EBUSY somebody writes it, or another change is under way · -EAGAIN as for a switch. */
+PL_API void pl_disk_replace(struct pl_disk *disk, uint32_t place, const struct pl_image_ref *ref,
+			    struct pl_change *change);
 /* Fill what is partial, so that the top is a plain image but for its marker when @change is done; new partial
  * clusters wait for that. Requests go on. */
 PL_API void pl_disk_finish(struct pl_disk *disk, struct pl_change *change);
@@ -523,6 +528,7 @@ struct pl_live_ops {
 	int (*abandon)(struct pl_live *live);
 	int (*switch_top)(struct pl_live *live, const struct pl_switch_options *options, uint64_t *pause_ns);
 	int (*merge)(struct pl_live *live, uint32_t child, enum pl_merge_into into, const struct pl_progress *progress);
+	int (*replace)(struct pl_live *live, uint32_t place, const char *name); /* by a file of the bundle's folder */
 	/* Operations on bundles do not need these two. */
 	int (*finish)(struct pl_live *live, const struct pl_progress *progress); /* pl_disk_finish() */
 	int (*info)(struct pl_live *live, struct pl_disk_info *out);
@@ -582,10 +588,13 @@ PL_API int pl_bundle_recover(struct pl_bundle *bundle, struct pl_live *live, cha
  * other processes are closed. Waits up to 5 s for one that runs. */
 PL_API int pl_bundle_hold(struct pl_bundle *bundle, int *lock_fd);
 
-/* Put the file @path, a copy of the image @guid that was made elsewhere, in its place in a stopped disk: the descriptor
- * names it from then on, or with @keep_name it gets the name of the old file. Only version, cluster size and size are
- * compared. -EINVAL it is no copy · -EBUSY one of them is in use · -EXDEV it lies outside the folder. */
-PL_API int pl_bundle_replace(struct pl_bundle *bundle, const char *guid, const char *path, bool keep_name);
+/* Put the file @path, a copy of the image @guid that was made elsewhere, in its place: the descriptor names it from
+ * then on, or with @keep_name it gets the name of the old file. Only version, cluster size and size are compared. A
+ * running disk reads from it at once and must find all that it reads from the old one; its top cannot be replaced.
+ * -EINVAL it is no copy, or the top · -EBUSY one of them is in use · -EXDEV it lies outside the folder, or, of a
+ * running disk, not in the folder itself. */
+PL_API int pl_bundle_replace(struct pl_bundle *bundle, struct pl_live *live, const char *guid, const char *path,
+			     bool keep_name);
 
 struct pl_snapshot { /* a node of the tree */
 	const char *guid, *parent_guid, *path; /* the bundle's */

@@ -16,6 +16,7 @@
  *     abandon                                                           pl_disk_abandon()
  *     switch    [wait_ms keep_bitmap_below cbt_uuid]    pause_ns        pl_disk_switch(), when done
  *     merge     child, into ("child", "parent")         pause_ns        pl_disk_merge(), when done; progress
+ *     replace   place, name (as of push)                pause_ns        pl_disk_replace(), when done
  *     finish                                            pause_ns        pl_disk_finish(), when done; progress
  *     cancel                                                            of what runs, which then tells how it ended
  *     stat                                            path, …           pl_disk_get_stat(): rows of control_message.c
@@ -23,8 +24,8 @@
  *               on_full ("keep", "wait", "fail")
  *     retry                                                             pl_disk_retry()
  *
- * Requests of a client are answered in order, but for switch, merge and finish, which are answered when they are done.
- * One change runs at a time: whoever asks for a second gets EBUSY. What a client began ends with it: when its
+ * Requests of a client are answered in order, but for the changes (those with a pause_ns), which are answered when they
+ * are done. One change runs at a time: whoever asks for a second gets EBUSY. What a client began ends with it: when its
  * connection ends, its merge or finish is cancelled and its pushed image abandoned; a switch that has begun goes on.
  * Until that has ended, members is not answered: an operation that begins with it finds a chain that stays.
  *
@@ -60,6 +61,7 @@
 	X(ABANDON, "abandon") \
 	X(SWITCH, "switch")   \
 	X(MERGE, "merge")     \
+	X(REPLACE, "replace") \
 	X(FINISH, "finish")   \
 	X(CANCEL, "cancel")   \
 	X(STAT, "stat")       \

@@ -168,14 +168,23 @@ static int live_members(struct pl_live *live, struct pl_member **out, size_t *co
 	return 0;
 }
 
-static int live_push(struct pl_live *live, const char *name)
+static int call_with_name(struct pl_live *live, struct control_request *q, const char *name)
 {
 	struct control_reply reply;
-	struct control_request q = {.method = CONTROL_PUSH};
 	if (strlen(name) > CONTROL_NAME_BYTES)
 		return pl_fail(-ENAMETOOLONG, "%s: a file name has up to %u bytes", name, CONTROL_NAME_BYTES);
-	snprintf(q.name, sizeof(q.name), "%s", name);
-	return call(client_of(live), &q, &reply);
+	snprintf(q->name, sizeof(q->name), "%s", name);
+	return call(client_of(live), q, &reply);
+}
+
+static int live_push(struct pl_live *live, const char *name)
+{
+	return call_with_name(live, &(struct control_request){.method = CONTROL_PUSH}, name);
+}
+
+static int live_replace(struct pl_live *live, uint32_t place, const char *name)
+{
+	return call_with_name(live, &(struct control_request){.method = CONTROL_REPLACE, .place = place}, name);
 }
 
 static int live_abandon(struct pl_live *live)
@@ -297,6 +306,7 @@ static const struct pl_live_ops ops = {
 	.abandon = live_abandon,
 	.switch_top = live_switch_top,
 	.merge = live_merge,
+	.replace = live_replace,
 	.finish = live_finish,
 	.info = live_info,
 	.close = live_close,

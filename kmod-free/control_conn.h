@@ -22,6 +22,8 @@ struct control_backend {
 	void (*abandon)(void *arg);
 	void (*switch_top)(void *arg, const struct pl_switch_options *options, struct pl_change *change);
 	void (*merge)(void *arg, uint32_t child, enum pl_merge_into into, struct pl_change *change);
+	/* A plain name, too. */
+	void (*replace)(void *arg, uint32_t place, const char *name, struct pl_change *change);
 	void (*finish)(void *arg, struct pl_change *change);
 	void (*cancel)(void *arg);
 	void (*info)(void *arg, struct control_info *out);
@@ -38,8 +40,8 @@ struct control_backend {
 	(struct control_backend)                                                                                       \
 	{                                                                                                              \
 		.members = members, .push = push, .abandon = abandon, .switch_top = switch_top, .merge = merge,        \
-		.finish = finish, .cancel = cancel, .info = info, .get_stat = get_stat, .set = set,                    \
-		.set_on_full = set_on_full, .retry = retry, .arg = (whose),                                            \
+		.replace = replace, .finish = finish, .cancel = cancel, .info = info, .get_stat = get_stat,            \
+		.set = set, .set_on_full = set_on_full, .retry = retry, .arg = (whose),                                \
 	}
 
 struct control_conn;

@@ -22,20 +22,29 @@ static const struct pl_image_ref *image_of_folder(const struct pl_chain_spec *ch
 	return NULL;
 }
 
-static int push(void *arg, const char *name)
+/* *@path is what ref->path points to, to be freed. */
+static int find_file(const struct control_engine *e, const char *name, struct pl_image_ref *ref, char **path)
 {
-	const struct control_engine *e = arg;
 	const struct pl_image_ref *beside = image_of_folder(e->chain);
 	if (!beside)
 		return pl_fail(-EXDEV, "no image of this disk lies in its folder, so no other can be added");
 	size_t folder_bytes = strlen(beside->path) - MIN(strlen(beside->name), strlen(beside->path));
-	autofree char *path = NULL;
-	if (asprintf(&path, "%.*s%s", (int)folder_bytes, beside->path, name) < 0) {
-		path = NULL;
+	if (asprintf(path, "%.*s%s", (int)folder_bytes, beside->path, name) < 0) {
+		*path = NULL;
 		return pl_fail(-ENOMEM, "no memory for a path");
 	}
-	struct pl_image_ref ref = {.path = path, .name = name, .dir_fd = beside->dir_fd, .format = PL_FORMAT_PLOOP};
-	return pl_disk_push(e->disk, &ref);
+	*ref = (struct pl_image_ref){
+		.path = *path, .name = name, .dir_fd = beside->dir_fd, .format = PL_FORMAT_PLOOP};
+	return 0;
+}
+
+static int push(void *arg, const char *name)
+{
+	const struct control_engine *e = arg;
+	struct pl_image_ref ref;
+	autofree char *path = NULL;
+	int r = find_file(e, name, &ref, &path);
+	return r < 0 ? r : pl_disk_push(e->disk, &ref);
 }
 
 static void abandon(void *arg)
@@ -54,6 +63,21 @@ static void merge(void *arg, uint32_t child, enum pl_merge_into into, struct pl_
 {
 	const struct control_engine *e = arg;
 	pl_disk_merge(e->disk, child, into, change);
+}
+
+static void replace(void *arg, uint32_t place, const char *name, struct pl_change *change)
+{
+	const struct control_engine *e = arg;
+	struct pl_image_ref ref;
+	autofree char *path = NULL;
+	int r = find_file(e, name, &ref, &path);
+	if (r == 0) {
+		pl_disk_replace(e->disk, place, &ref, change);
+		return;
+	}
+	change->res = r;
+	snprintf(change->error, sizeof(change->error), "%s", pl_error());
+	change->done(change);
 }
 
 static void finish(void *arg, struct pl_change *change)

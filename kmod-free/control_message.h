@@ -14,7 +14,7 @@ struct control_request {
 	enum control_method method;
 	/* hello */
 	uint32_t version;
-	/* push */
+	/* push, replace */
 	char name[CONTROL_NAME_BYTES + 1];
 	/* switch */
 	uint32_t wait_ms; /* 0: the engine's default */
@@ -23,6 +23,8 @@ struct control_request {
 	/* merge */
 	uint32_t child;
 	enum pl_merge_into into;
+	/* replace */
+	uint32_t place;
 	/* set */
 	uint64_t bytes_per_s, requests_per_s;
 	uint32_t burst_ms;
@@ -45,7 +47,7 @@ struct control_reply {
 	int err;                    /* ERROR: negative */
 	char message[512];
 	uint32_t version;                 /* hello */
-	uint64_t pause_ns;                /* switch, merge, finish */
+	uint64_t pause_ns;                /* of a change */
 	uint64_t done_bytes, total_bytes; /* PROGRESS */
 	struct control_info info;
 	struct pl_live_stat stat;

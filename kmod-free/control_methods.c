@@ -54,9 +54,10 @@ static int refuse_second_change(const struct control *k)
 	return 0;
 }
 
-static int refuse_beside_push(const struct control *k)
+static int refuse_beside_change(const struct control *k)
 {
-	return k->pushed ? pl_fail(-EBUSY, "an image is pushed to become the top") : 0;
+	int r = refuse_second_change(k);
+	return r == 0 && k->pushed ? pl_fail(-EBUSY, "an image is pushed to become the top") : r;
 }
 
 static int refuse_foreign_push(const struct control_conn *c)
@@ -105,12 +106,19 @@ static int do_members(struct control_conn *c, const struct control_request *q, s
 	return 0;
 }
 
+static int refuse_path(const char *name)
+{
+	if (!*name || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return pl_fail(-EINVAL, "\"%s\" is not the plain name of a file", name);
+	return 0;
+}
+
 static int do_push(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
 {
 	struct control *k = c->control;
-	if (!*q->name || strchr(q->name, '/') || strcmp(q->name, ".") == 0 || strcmp(q->name, "..") == 0)
-		return pl_fail(-EINVAL, "\"%s\" is not the plain name of a file", q->name);
-	int r = refuse_second_change(k);
+	int r = refuse_path(q->name);
+	if (r == 0)
+		r = refuse_second_change(k);
 	if (r == 0 && k->pushed)
 		r = pl_fail(-EBUSY, "an image is pushed already");
 	if (r < 0)
@@ -172,9 +180,7 @@ static int do_merge(struct control_conn *c, const struct control_request *q, str
 	size_t count = k->backend->members(k->backend->arg, NULL, 0);
 	if (q->child < 1 || q->child >= count)
 		return pl_fail(-EINVAL, "child: %u is no member with one below it, the chain has %zu", q->child, count);
-	int r = refuse_second_change(k);
-	if (r == 0)
-		r = refuse_beside_push(k);
+	int r = refuse_beside_change(k);
 	if (r < 0)
 		return r;
 	begin_change(c, q);
@@ -182,12 +188,23 @@ static int do_merge(struct control_conn *c, const struct control_request *q, str
 	return CONTROL_LATER;
 }
 
+static int do_replace(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
+{
+	struct control *k = c->control;
+	int r = refuse_path(q->name);
+	if (r == 0)
+		r = refuse_beside_change(k);
+	if (r < 0)
+		return r;
+	begin_change(c, q);
+	k->backend->replace(k->backend->arg, k->what.place, k->what.name, &k->change);
+	return CONTROL_LATER;
+}
+
 static int do_finish(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
 {
 	struct control *k = c->control;
-	int r = refuse_second_change(k);
-	if (r == 0)
-		r = refuse_beside_push(k);
+	int r = refuse_beside_change(k);
 	if (r < 0)
 		return r;
 	begin_change(c, q);
@@ -250,6 +267,7 @@ int control_run_method(struct control_conn *c, const struct control_request *q, 
 		[CONTROL_PUSH] = do_push,       [CONTROL_ABANDON] = do_abandon, [CONTROL_SWITCH] = do_switch,
 		[CONTROL_MERGE] = do_merge,     [CONTROL_FINISH] = do_finish,   [CONTROL_CANCEL] = do_cancel,
 		[CONTROL_STAT] = do_stat,       [CONTROL_SET] = do_set,         [CONTROL_RETRY] = do_retry,
+		[CONTROL_REPLACE] = do_replace,
 	};
 	if (q->method != CONTROL_HELLO && !c->greeted)
 		return pl_fail(-EPROTO, "say hello first");

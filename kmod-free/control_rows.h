@@ -41,6 +41,8 @@ static const struct row request_rows[CONTROL_METHOD_COUNT][5] = {
 			    TEXT_ROW(control_request, cbt_uuid, true)},
 	[CONTROL_MERGE] = {{"child", KIND_U32, false, AT(control_request, child), PL_MAX_CHAIN - 1},
 			   {"into", KIND_INTO, false, AT(control_request, into), 0}},
+	[CONTROL_REPLACE] = {{"place", KIND_U32, false, AT(control_request, place), PL_MAX_CHAIN - 1},
+			     TEXT_ROW(control_request, name, false)},
 	[CONTROL_SET] = {{"bytes_per_s", KIND_U64, false, AT(control_request, bytes_per_s), PL_LIMIT_MAX},
 			 {"requests_per_s", KIND_U64, false, AT(control_request, requests_per_s), PL_LIMIT_MAX},
 			 {"burst_ms", KIND_U32, false, AT(control_request, burst_ms), UINT32_MAX},
@@ -96,6 +98,7 @@ static const struct row *const result_rows[CONTROL_METHOD_COUNT] = {
 	[CONTROL_INFO] = info_rows,
 	[CONTROL_SWITCH] = change_rows,
 	[CONTROL_MERGE] = change_rows,
+	[CONTROL_REPLACE] = change_rows,
 	[CONTROL_FINISH] = change_rows,
 	[CONTROL_STAT] = stat_rows,
 };

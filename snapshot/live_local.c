@@ -75,6 +75,11 @@ int snap_live_local_close(struct pl_live *live)
 	return r;
 }
 
+static int local_replace(struct pl_live *live, uint32_t place, const char *name)
+{
+	return pl_fail(-EOPNOTSUPP, "a stopped disk's images are replaced as files");
+}
+
 static void local_close(struct pl_live *live)
 {
 	snap_live_local_close(live);
@@ -86,6 +91,7 @@ static const struct pl_live_ops local_ops = {
 	.abandon = local_abandon,
 	.switch_top = local_switch,
 	.merge = local_merge,
+	.replace = local_replace,
 	.close = local_close,
 };
 

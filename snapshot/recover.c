@@ -7,6 +7,7 @@
  *     one of two is missing that    it died between the end of a merge and its store: store now
  *     are being merged
  *     the top is missing            it died between the store and the switch of a snapshot: switch now
+ *     one is another file           of another name: it died before a replacement was stored: back to the old one
  *     anything else                 -ESTALE: not our doing
  *
  * Other markers (Temporary, TemporaryZero…) ask for long work and are left to those who merge anyway. */
@@ -69,6 +70,21 @@ static bool differ_by_one(const struct match *m, size_t *missing)
 	return i == m->count && i + skip == m->chain.count;
 }
 
+/* The chains are as long and the same but for *@place, below the top, where the running disk opened a file of another
+ * name. One of the same name was exchanged behind our back. */
+static bool differ_by_name(const struct match *m, size_t *place)
+{
+	size_t differ = 0;
+	for (size_t i = 0; m->count == m->chain.count && i < m->count; i++) {
+		if (is_same(m, i, i))
+			continue;
+		*place = i;
+		differ++;
+	}
+	return differ == 1 && *place + 1 < m->count &&
+	       strcmp(basename(m->members[*place].path), basename(m->chain.images[*place].path)) != 0;
+}
+
 /* ---- agreeing again */
 
 static int switch_now(struct snap_op *op, const struct pl_image_ref *top)
@@ -113,10 +129,24 @@ static int commit_now(struct snap_op *op, enum lay_desc_keep keep)
 	return r;
 }
 
+/* Both files read the same. */
+static int replace_back(struct snap_op *op, size_t place, const struct pl_image_ref *image)
+{
+	const char *name = snap_plain_name(image);
+	if (!name)
+		return pl_fail(-ESTALE, "%s lies outside the folder of the disk", image->path);
+	int r = op->live->ops->replace(op->live, (uint32_t)place, name);
+	if (r)
+		return pl_wrap(r, "%s: bring the running disk back to the image of an interrupted replacement",
+			       op->bundle->path);
+	snap_tell(op, "an interrupted replacement is undone: the running disk reads %s again", name);
+	return 0;
+}
+
 static int agree(struct snap_op *op)
 {
 	automatch struct match m = {0};
-	size_t missing;
+	size_t missing, place;
 	int r = match_init(op, &m);
 	if (r)
 		return r;
@@ -131,6 +161,8 @@ static int agree(struct snap_op *op)
 		if (missing == m.chain.count - 1)
 			return switch_now(op, &m.chain.images[missing]);
 	}
+	if (differ_by_name(&m, &place))
+		return replace_back(op, place, &m.chain.images[place]);
 	return pl_fail(-ESTALE,
 		       "%s: the running disk has %zu images and the descriptor names %zu: they are not the same chain",
 		       op->bundle->path, m.count, m.chain.count);

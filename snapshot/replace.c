@@ -1,9 +1,11 @@
 /* Replacing an image file by a copy of it that was made elsewhere.
  *
- *   step                              on disk                   a crash here leaves       repair
- *   both locked and compared, sync    the old file, named       the same                  -
- *   [keep the name] rename over it    the new file, that name   either                    -
- *   [else] store the descriptor       the new file, named       either, and the other     its owner's
+ *   step                              on disk                   a crash here leaves     repair
+ *   both locked and compared, sync    the old file, named       the same                -
+ *   (running) the disk takes the new  the old file, named       a disk with the new     recover.c: it takes the old
+ *   [keep the name] rename over it    the new file, that name   either                  -
+ *     (running) opened by that name   the same                  the same                -
+ *   [else] store the descriptor       the new file, named       either, and the other   its owner's
  *
  * Only headers are compared: that the content is the same is the caller's word. */
 #include "snapshot/op.h"
@@ -96,15 +98,43 @@ static int store_name(struct snap_op *op, const struct lay_guid *guid, const cha
 	return r < 0 ? r : snap_store(op, &d);
 }
 
-int pl_bundle_replace(struct pl_bundle *bundle, const char *guid, const char *path, bool keep_name)
+/* A running disk opens files of its folder. *@name: that of @path. */
+static int judge_running(const struct snap_op *op, const struct lay_desc_node *node, const char *path, char **name)
+{
+	const struct pl_bundle *b = op->bundle;
+	const struct pl_image_ref *old = snap_image(op, node);
+	if (snap_is_top(op, node))
+		return pl_fail(-EINVAL, "%s is running: its top, %s, is written and cannot be replaced", b->path,
+			       node->guid.text);
+	int r = bundle_name_below(b->folder, path, name);
+	if (r == -EXDEV || (r == 0 && strchr(*name, '/')) || !snap_plain_name(old))
+		return pl_fail(-EXDEV, "%s is running: both %s and %s must lie in its folder", b->path, path,
+			       old->path);
+	return r;
+}
+
+/* Both are what they should be, and the new one durable. A running disk keeps others from the old one itself. */
+static int prepare(const struct pl_image_ref *old, const struct pl_image_ref *new, bool runs, int *old_fd)
+{
+	autofd int new_fd = -1;
+	int r = runs ? 0 : snap_lock_image(old, old_fd);
+	if (r == 0)
+		r = snap_lock_image(new, &new_fd);
+	if (r == 0)
+		r = compare(old, new);
+	return r < 0 ? r : file_sync(new_fd, new->path);
+}
+
+int pl_bundle_replace(struct pl_bundle *bundle, struct pl_live *live, const char *guid, const char *path,
+		      bool keep_name)
 {
 	autoop struct snap_op op = SNAP_OP_NONE;
-	autofd int old_fd = -1, new_fd = -1;
+	autofd int old_fd = -1;
 	struct lay_desc_node *node;
-	autofree char *real = realpath(path, NULL);
+	autofree char *real = realpath(path, NULL), *name = NULL;
 	if (!real)
 		return pl_fail(-errno, "%s: %s", path, strerror(errno));
-	int r = snap_begin(&op, bundle, NULL);
+	int r = snap_begin(&op, bundle, live);
 	if (r == 0)
 		r = snap_find(&op, guid, &node);
 	if (r < 0)
@@ -112,17 +142,22 @@ int pl_bundle_replace(struct pl_bundle *bundle, const char *guid, const char *pa
 	struct lay_guid id = node->guid;
 	const struct pl_image_ref *old = snap_image(&op, node);
 	struct pl_image_ref new = {.path = real, .dir_fd = -1, .format = old->format};
+	int place = live ? snap_place_in_chain(&op, &id) : -1;
 	r = refuse_own(bundle, &new);
+	if (r == 0 && place >= 0)
+		r = judge_running(&op, node, real, &name);
 	if (r == 0)
-		r = snap_lock_image(old, &old_fd);
-	if (r == 0)
-		r = snap_lock_image(&new, &new_fd);
-	if (r == 0)
-		r = compare(old, &new);
-	if (r == 0)
-		r = file_sync(new_fd, real);
+		r = prepare(old, &new, place >= 0, &old_fd);
 	if (r < 0)
 		return r;
 	snap_point("replace: compared");
-	return keep_name ? rename_over(&op, old, real) : store_name(&op, &id, real);
+	if (place >= 0)
+		r = live->ops->replace(live, (uint32_t)place, name);
+	if (r < 0)
+		return r;
+	snap_point("replace: the disk has it");
+	if (!keep_name)
+		return store_name(&op, &id, real);
+	r = rename_over(&op, old, real);
+	return r == 0 && place >= 0 ? live->ops->replace(live, (uint32_t)place, old->name) : r;
 }

@@ -79,6 +79,15 @@ static void merge(void *arg, uint32_t child, enum pl_merge_into into, struct pl_
 	begin(f, change, false);
 }
 
+static void replace(void *arg, uint32_t place, const char *name, struct pl_change *change)
+{
+	struct control_fake *f = arg;
+	f->replaces++;
+	f->child = place;
+	snprintf(f->replaced_by, sizeof(f->replaced_by), "%s", name);
+	begin(f, change, false);
+}
+
 static void finish(void *arg, struct pl_change *change)
 {
 	struct control_fake *f = arg;

@@ -280,6 +280,21 @@ Test(control_conn, finishing_is_a_change_of_its_own)
 	cr_assert(eq(u32, fake.finishes, 2));
 }
 
+Test(control_conn, replacing_is_a_change_and_takes_plain_names)
+{
+	expect(a, "{\"id\":2,\"do\":\"replace\",\"place\":0,\"name\":\"../x\"}\n", "EINVAL");
+	expect(b, PUSH(2, "x"), "result");
+	expect(a, "{\"id\":3,\"do\":\"replace\",\"place\":1,\"name\":\"x\"}\n", "EBUSY");
+	expect(b, DO(3, "abandon"), "result");
+	cr_assert(eq(str, (char *)tell(a, "{\"id\":4,\"do\":\"replace\",\"place\":1,\"name\":\"x\"}\n"), ""));
+	cr_assert(eq(u32, fake.child, 1));
+	cr_assert(eq(str, fake.replaced_by, "x"));
+	expect(b, MERGE(4), "{\"id\":4,\"error\":\"EBUSY\",\"message\":\"a replace is running on this disk\"}\n");
+	control_fake_finish(&fake, 0);
+	cr_assert(strstr(hear(a), "{\"id\":4,\"result\"") != NULL, "%s", said);
+	cr_assert(eq(u32, fake.replaces, 1));
+}
+
 Test(control_conn, only_neighbours_can_be_merged)
 {
 	expect(a, "{\"id\":2,\"do\":\"merge\",\"child\":0,\"into\":\"child\"}\n", "EINVAL");

@@ -122,6 +122,8 @@ Test(control_message, what_a_request_says_is_judged)
 		{-EINVAL, "{\"id\":5,\"do\":\"switch\",\"wait_ms\":1.0}"},
 		{-EINVAL, "{\"id\":5,\"do\":\"switch\",\"keep_bitmap_below\":1}"},
 		{-EINVAL, "{\"id\":5,\"do\":\"switch\",\"cbt_uuid\":\"5fbaabe3-6958-40ff-92a7-860e329aab411\"}"},
+		{-EINVAL, "{\"id\":5,\"do\":\"replace\",\"place\":1}"},
+		{-EINVAL, "{\"id\":5,\"do\":\"replace\",\"name\":\"x\"}"},
 		{-EINVAL, "{\"id\":5,\"do\":\"merge\",\"child\":1}"},
 		{-EINVAL, "{\"id\":5,\"do\":\"merge\",\"into\":\"child\"}"},
 		{-EINVAL, "{\"id\":5,\"do\":\"merge\",\"child\":253,\"into\":\"child\"}"},

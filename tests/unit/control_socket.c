@@ -151,6 +151,8 @@ Test(control_socket, the_calls_of_a_live_disk)
 	cr_assert(eq(u64, pause_ns, 1234567));
 	cr_assert(eq(int, live->ops->push(live, "root.hds.{2}"), 0), "%s", pl_error());
 	cr_assert(eq(int, live->ops->abandon(live), 0), "%s", pl_error());
+	cr_assert(eq(int, live->ops->replace(live, 1, "d/x"), -EINVAL));
+	cr_assert(eq(int, live->ops->replace(live, 1, "copy.hds"), 0), "%s", pl_error());
 	cr_assert(eq(int, live->ops->merge(live, 3, PL_INTO_CHILD, NULL), -EINVAL));
 	cr_assert(eq(int, live->ops->merge(live, 1, PL_INTO_CHILD, NULL), 0), "%s", pl_error());
 	pl_live_close(live);

@@ -114,7 +114,7 @@ static inline void expect_reads(const char *guid, const char *want)
 
 /* ---- calls across processes */
 
-enum rpc_call { RPC_MEMBERS, RPC_PUSH, RPC_ABANDON, RPC_SWITCH, RPC_MERGE };
+enum rpc_call { RPC_MEMBERS, RPC_PUSH, RPC_ABANDON, RPC_SWITCH, RPC_MERGE, RPC_REPLACE };
 struct rpc_question {
 	enum rpc_call call;
 	char name[256];
@@ -127,6 +127,7 @@ struct rpc_answer {
 	char error[512];
 	size_t count;
 	struct pl_member members[16];
+	char paths[16][256];
 	uint64_t pause_ns;
 };
 struct rpc_live {
@@ -144,12 +145,14 @@ static inline int rpc_ask(struct pl_live *live, const struct rpc_question *q, st
 static inline int rpc_members(struct pl_live *live, struct pl_member **out, size_t *count)
 {
 	struct rpc_question q = {.call = RPC_MEMBERS};
-	struct rpc_answer a;
+	static struct rpc_answer a; /* it has the paths, too */
 	int r = rpc_ask(live, &q, &a);
 	if (r)
 		return r;
 	*out = calloc(a.count, sizeof(**out));
 	memcpy(*out, a.members, a.count * sizeof(**out));
+	for (size_t i = 0; i < a.count; i++)
+		(*out)[i].path = a.paths[i];
 	*count = a.count;
 	return 0;
 }
@@ -181,12 +184,20 @@ static inline int rpc_merge(struct pl_live *live, uint32_t child, enum pl_merge_
 	struct rpc_answer a;
 	return rpc_ask(live, &q, &a);
 }
+static inline int rpc_replace(struct pl_live *live, uint32_t place, const char *name)
+{
+	struct rpc_question q = {.call = RPC_REPLACE, .child = place};
+	struct rpc_answer a;
+	snprintf(q.name, sizeof(q.name), "%s", name);
+	return rpc_ask(live, &q, &a);
+}
 static const struct pl_live_ops rpc_ops = {
 	.members = rpc_members,
 	.push = rpc_push,
 	.abandon = rpc_abandon,
 	.switch_top = rpc_switch,
 	.merge = rpc_merge,
+	.replace = rpc_replace,
 };
 
 static inline void rpc_done(struct pl_change *change)
@@ -197,12 +208,20 @@ static inline void rpc_done(struct pl_change *change)
 static int rpc_switch_fails;	       /* with this errno, if not 0 */
 static void (*rpc_after_change)(void); /* what happens before the answer; NULL: nothing */
 
+static inline struct pl_image_ref rpc_ref(const struct running *r, const struct rpc_question *q)
+{
+	return (struct pl_image_ref){.path = q->name, .name = q->name, .dir_fd = r->bundle->folder_fd};
+}
+
 static inline void rpc_change(struct running *r, const struct rpc_question *q, struct rpc_answer *a)
 {
 	bool done = false;
 	struct pl_change change = {.done = rpc_done, .owner = &done};
+	struct pl_image_ref ref = rpc_ref(r, q);
 	if (q->call == RPC_SWITCH)
 		pl_disk_switch(r->disk, &q->how, &change);
+	else if (q->call == RPC_REPLACE)
+		pl_disk_replace(r->disk, q->child, &ref, &change);
 	else
 		pl_disk_merge(r->disk, q->child, q->into, &change);
 	while (!done)
@@ -216,10 +235,12 @@ static inline void rpc_change(struct running *r, const struct rpc_question *q, s
 
 static inline void rpc_answer_one(struct running *r, const struct rpc_question *q, struct rpc_answer *a)
 {
-	struct pl_image_ref ref = {.path = q->name, .name = q->name, .dir_fd = r->bundle->folder_fd};
+	struct pl_image_ref ref = rpc_ref(r, q);
 	switch (q->call) {
 	case RPC_MEMBERS:
 		a->count = pl_disk_members(r->disk, a->members, ARRAY_LEN(a->members));
+		for (size_t i = 0; i < a->count; i++)
+			snprintf(a->paths[i], sizeof(a->paths[i]), "%s", a->members[i].path);
 		break;
 	case RPC_PUSH:
 		a->r = pl_disk_push(r->disk, &ref);

@@ -76,10 +76,33 @@ run_mayfail ploop snapshot-list d
 [ "$RC" != 0 ] || fail "it is allowed for ever"
 run_check ploop snapshot-list --outside "$PWD/copy.hds" d
 
-each "a disk that runs"
+each "a disk that runs reads from the new file at once, under either name"
 rm -rf d
 cp -a was d
 start_server d
-run_mustfail 38 ploop replace -l 0 -i copy.hds d
-expect_line stderr 'running'
+cp d/root.hds d/copy.hds
+run_check ploop replace -l 0 -i d/copy.hds d
+rm d/root.hds
+io "${present[@]}" 'write -P 3 0 4k' # a first write, filled from it
+cp d/copy.hds d/root.hds
+run_check ploop replace -k -u "$A" -i d/root.hds d
+expect_line <(ls -l /proc/"$(cat pid)"/fd) "$PWD/d/copy.hds$"
+[ ! -e d/root.hds ] || fail "it is still there"
+io 'read -P 3 0 4k' 'read -P 1 4k 508k' 'read -P 2 512k 1M'
+run_check ploop snapshot -u "$B" d # the chain is the descriptor's
+
+each "what of it is refused"
+run_mustfail 38 ploop replace -l 2 -i copy.hds d
+expect_line stderr 'its top, .*, is written'
+run_mayfail ploop replace -l 0 -i copy.hds d
+[ "$RC" != 0 ] || fail "a file outside of the folder is taken"
+expect_line stderr 'must lie in its folder'
+rm other/DiskDescriptor.xml
+run_check ploop -v0 init -s 16M -b 128 -t none other/empty.hds
+mv other/empty.hds d/empty.hds
+run_mustfail 38 ploop replace -l 0 -i d/empty.hds d
+expect_line stderr 'no copy of .*: guest cluster [0-9]+ is missing'
+rm d/empty.hds
+io 'read -P 3 0 4k' 'read -P 1 4k 508k' 'read -P 2 512k 1M'
 stop_server
+expect_tidy d
