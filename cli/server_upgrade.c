@@ -9,6 +9,8 @@
 #include "base/cleanup.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 struct upgrade_args {
 	bool all;
@@ -21,14 +23,23 @@ static const struct cli_option options[] = {
 	CLI_END,
 };
 
-/* A program that does not even start is no reason to end one that works. */
-static int check_program(void)
+static int check_program(const char *path)
 {
-	autofree char **argv = pl_serve_argv(&(struct pl_serve_options){.size = sizeof(struct pl_serve_options)});
-	if (!argv)
-		return pl_fail(-ENOMEM, "no memory for the words of ploop-server");
-	int r = program_run((const char *const[]){argv[0], "--help", NULL}, false);
+	int r = program_run((const char *const[]){path, "--help", NULL}, false);
 	return r == 0 ? 0 : pl_wrap(-EIO, "the installed program does not work");
+}
+
+/* A program that does not even start is no reason to end one that works. */
+static int check_programs(void)
+{
+	autofree char *keeper = NULL;
+	autofree char **argv = pl_serve_argv(&(struct pl_serve_options){.size = sizeof(struct pl_serve_options)});
+	if (!argv || asprintf(&keeper, "%.*s/ploop-keeper", (int)(strrchr(argv[0], '/') - argv[0]), argv[0]) < 0) {
+		keeper = NULL;
+		return pl_fail(-ENOMEM, "no memory for the words of ploop-server");
+	}
+	int r = check_program(argv[0]);
+	return r < 0 ? r : check_program(keeper);
 }
 
 static int upgrade(struct pl_device *d)
@@ -66,7 +77,7 @@ static int run(void *p, int argc, char **argv)
 	const struct upgrade_args *a = p;
 	if (a->all == (argc == 1))
 		return cli_misuse("which? One disk, or --all");
-	int r = check_program();
+	int r = check_programs();
 	if (r < 0)
 		return r;
 	if (a->all)

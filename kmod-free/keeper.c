@@ -31,37 +31,13 @@ struct keeper {
 
 /* ------------------------------------------------------------------ what a predecessor left */
 
-static void add(struct keeper *k, const char *name, size_t name_bytes, int fd)
-{
-	char text[KEEPER_NAME_BYTES];
-	snprintf(text, sizeof(text), "%.*s", (int)name_bytes, name);
-	kept_put(&k->kept, text, fd, false);
-}
-
-static void inherit(struct keeper *k, const char *names)
-{
-	int fd = KEEPER_LINE_FD;
-	k->is_successor = true;
-	k->line = fd++;
-	for (const char *at = names; *at && k->kept.count < KEEPER_FDS_MAX; at += strspn(at, ",")) {
-		size_t n = strcspn(at, ",");
-		add(k, at, n, fd++);
-		at += n;
-	}
-	while (fd-- > KEEPER_LINE_FD)
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-}
-
 struct keeper *keeper_new(void)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
 	if (!k)
 		return NULL;
-	k->line = -1;
-	const char *names = getenv(KEEPER_ENV);
-	if (names)
-		inherit(k, names);
-	unsetenv(KEEPER_ENV);
+	k->is_successor = kept_inherit(&k->kept);
+	k->line = kept_take(&k->kept, KEEPER_FD_LINE);
 	return k;
 }
 
@@ -311,8 +287,7 @@ void keeper_end(struct keeper *k)
 
 void keeper_free(struct keeper *k)
 {
-	for (size_t i = 0; i < k->kept.count; i++)
-		close(k->kept.at[i].fd);
+	kept_close(&k->kept);
 	if (k->line >= 0)
 		close(k->line);
 	free(k);

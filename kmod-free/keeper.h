@@ -22,7 +22,8 @@
  *	its requests die with it
  *
  * Told at its command socket (keeper_ask()): the state · try again · abort: kill the server and let all go · upgrade:
- * the server is asked to leave, which it may refuse, and the program that lies there now is started.
+ * the server is asked to leave, which it may refuse, and the program that lies there now is started. Before, the keeper
+ * itself becomes the program that lies in the place of its own, if that is another.
  *
  * Both sockets are SOCK_SEQPACKET: a message is one struct. Only root and the keeper's own user are answered. */
 #ifndef PLOOP_KEEPER_H
@@ -35,16 +36,18 @@
 
 #define KEEPER_NAME_BYTES  16
 #define KEEPER_TEXT_BYTES  400
-#define KEEPER_FDS_MAX     64u
+#define KEEPER_FDS_MAX     128u
 #define KEEPER_DEATHS_MAX  8u
 #define KEEPER_LIFE_NS     (1 * NS_PER_S) /* who was ready for so long did not die "again" */
 #define KEEPER_PAUSE_NS    (20 * NS_PER_MS) /* before the third start in a row, then twice as long each time */
-#define KEEPER_LINE_FD     3 /* of the program ploop-keeper: the life line; of a server it starts: the same */
-#define KEEPER_ENV         "PLOOP_KEPT" /* of a server it starts: names of the fds from KEEPER_LINE_FD + 1 on, "a,b" */
+#define KEEPER_LINE_FD     3            /* of the program ploop-keeper that a server starts: the life line */
+#define KEEPER_ENV         "PLOOP_KEPT" /* names and numbers of what is passed from program to program, "a=5,b=6" */
 
 /* Kept like the rest, but the keeper itself uses them. */
 #define KEEPER_FD_WORDS   "words"   /* memory: what to start, words that end with a 0 each */
 #define KEEPER_FD_COMMAND "command" /* the listening command socket */
+/* Passed along with what is kept. */
+#define KEEPER_FD_LINE    "line"    /* the life line */
 
 /* On the life line. */
 enum keeper_word {

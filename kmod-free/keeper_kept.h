@@ -1,4 +1,5 @@
-/* What a keeper holds for the next server, and a server knows to be held: descriptors by name. */
+/* What a keeper holds for the next server, and a server knows to be held: descriptors by name. They outlive the program
+ * that has them: whoever becomes another one passes them, and that one inherits them. */
 #ifndef PLOOP_KEEPER_KEPT_H
 #define PLOOP_KEEPER_KEPT_H
 
@@ -23,5 +24,14 @@ bool kept_put(struct kept_fds *k, const char *name, int fd, bool once);
 int kept_take(struct kept_fds *k, const char *name);
 /* The next server has those that were for it alone. */
 void kept_forget_given(struct kept_fds *k);
+void kept_close(struct kept_fds *k);
+
+/* For the program that this process is about to become: all of them stay open, the environment tells which is which.
+ * -errno: as before. */
+int kept_pass(const struct kept_fds *k);
+/* It did not become one. */
+void kept_pass_not(const struct kept_fds *k);
+/* What was passed to this program is in @k, once. False: nothing was. */
+bool kept_inherit(struct kept_fds *k);
 
 #endif

@@ -1,6 +1,7 @@
 /* ploop-keeper: keeps the descriptors of a server, and starts the next one when it dies. See keeper.h.
  *
- *	ploop-keeper PATH     fd 3: the life line of the server that starts us; PATH: of its command socket, for messages
+ *	ploop-keeper PATH     fd 3: the life line of the server that starts us; PATH: of its command socket, for messages.
+ *	                      A keeper that becomes this program passes all it has instead
  *
  *	        ready                    leave (upgrade)
  *	starts ------> runs -----------------------------> leaves
@@ -9,8 +10,7 @@
  *	  |             |  died too often in a row
  *	  +-- retry -- waits
  */
-#include "kmod-free/keeper.h"
-#include "kmod-free/keeper_kept.h"
+#include "kmod-free/keeper_program.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,9 +28,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CLIENTS_MAX     8
-#define WORDS_MAX_BYTES (2u << 20)
-#define HIGH_FD         256 /* above every number a server inherits */
+#define CLIENTS_MAX 8
+
+/* Of a keeper that becomes another program, with what is kept. */
+#define PASSED_ENV    "PLOOP_SERVER" /* of the environment: its pid, and whether it is mortal */
+#define PASSED_SERVER "server"       /* its pidfd */
+#define PASSED_ASKER  "asker"        /* who asked for an upgrade */
+#define PASSED_CLIENT "client%hhu"
 
 struct client {
 	int fd;
@@ -90,61 +94,6 @@ static void answer_waiting(struct watch *w, char command, int err, const char *t
 
 /* ------------------------------------------------------------------ starting a server */
 
-/* The words end with a 0 each. NULL: there are none. */
-static char **read_words(int fd)
-{
-	struct stat st;
-	if (fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > WORDS_MAX_BYTES)
-		return NULL;
-	size_t bytes = (size_t)st.st_size;
-	char *text = calloc(1, bytes + 1);
-	if (!text || pread(fd, text, bytes, 0) != st.st_size)
-		return NULL;
-	size_t count = 0;
-	for (size_t i = 0; i < bytes; i++)
-		count += text[i] == '\0';
-	char **words = calloc(count + 1, sizeof(*words));
-	for (size_t i = 0; words && i < count; i++) {
-		words[i] = text;
-		text += strlen(text) + 1;
-	}
-	return count ? words : NULL;
-}
-
-/* KEEPER_LINE_FD and those after it, in the order of KEEPER_ENV. */
-static bool lay_out_fds(const struct watch *w, int line)
-{
-	int high[1 + KEEPER_FDS_MAX];
-	char names[KEEPER_FDS_MAX * KEEPER_NAME_BYTES + 1] = "";
-	high[0] = fcntl(line, F_DUPFD_CLOEXEC, HIGH_FD);
-	for (size_t i = 0; i < w->kept.count; i++) {
-		high[1 + i] = fcntl(w->kept.at[i].fd, F_DUPFD_CLOEXEC, HIGH_FD);
-		size_t used = strlen(names);
-		snprintf(names + used, sizeof(names) - used, "%s%s", i ? "," : "", w->kept.at[i].name);
-	}
-	for (size_t i = 0; i < 1 + w->kept.count; i++)
-		if (high[i] < 0 || dup2(high[i], KEEPER_LINE_FD + (int)i) < 0)
-			return false;
-	return setenv(KEEPER_ENV, names, 1) == 0;
-}
-
-_Noreturn static void become_server(const struct watch *w, int line)
-{
-	struct keeper_message m = {.word = KEEPER_WHY};
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	setsid();
-	char **words = read_words(kept_find(&w->kept, KEEPER_FD_WORDS));
-	if (words && lay_out_fds(w, line)) {
-		execv(words[0], words);
-		line = KEEPER_LINE_FD;
-	}
-	snprintf(m.text, sizeof(m.text), "%.300s: %s", words ? words[0] : "the words of the server", strerror(errno));
-	(void)!send(line, &m, sizeof(m), MSG_NOSIGNAL);
-	_exit(127);
-}
-
 static void server_died(struct watch *w);
 
 static void start_server(struct watch *w)
@@ -157,7 +106,7 @@ static void start_server(struct watch *w)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
 		w->pid = fork();
 		if (w->pid == 0)
-			become_server(w, ends[1]);
+			keeper_become_server(&w->kept, ends[1]);
 		close(ends[1]);
 		w->line = ends[0];
 	}
@@ -315,8 +264,31 @@ static void read_line(struct watch *w)
 
 /* ------------------------------------------------------------------ commands */
 
+/* With everything it has; @asker asks again there. Returns when it stays this program. */
+static void become_installed(const struct watch *w, const struct client *asker)
+{
+	char server[16], name[KEEPER_NAME_BYTES];
+	struct kept_fds all = w->kept;
+	snprintf(server, sizeof(server), "%d %d", w->pid, w->mortal);
+	if (all.count + 2 + w->client_count > KEEPER_FDS_MAX)
+		return;
+	kept_put(&all, KEEPER_FD_LINE, w->line, false);
+	kept_put(&all, PASSED_SERVER, w->pidfd, false);
+	kept_put(&all, PASSED_ASKER, asker->fd, false);
+	for (uint8_t i = 0; i < w->client_count; i++) {
+		snprintf(name, sizeof(name), PASSED_CLIENT, i);
+		if (&w->clients[i] != asker)
+			kept_put(&all, name, w->clients[i].fd, false);
+	}
+	if (setenv(PASSED_ENV, server, 1) == 0)
+		keeper_program_become(&all, w->path);
+	syslog(LOG_WARNING, "%s: the keeper goes on as the program it was: %s", w->path, strerror(errno));
+}
+
 static void upgrade(struct watch *w, struct client *c)
 {
+	if (w->phase == KEEPER_RUNS && w->line >= 0 && !w->aborting && keeper_program_is_replaced())
+		become_installed(w, c);
 	struct keeper_message m = {.word = KEEPER_LEAVE};
 	if (w->phase == KEEPER_WAITS) {
 		start_anew(w);
@@ -447,22 +419,64 @@ static void detach(void)
 		_exit(pid < 0);
 	setsid();
 	(void)!chdir("/");
-	prctl(PR_SET_NAME, "ploop-keeper");
-	openlog("ploop-keeper", LOG_PID, LOG_DAEMON);
+}
+
+/* Started by a server. */
+static int begin(struct watch *w)
+{
+	struct ucred server;
+	socklen_t n = sizeof(server);
+	if (getsockopt(KEEPER_LINE_FD, SOL_SOCKET, SO_PEERCRED, &server, &n) != 0)
+		return 2;
+	w->line = KEEPER_LINE_FD;
+	w->pid = server.pid;
+	w->pidfd = (int)syscall(SYS_pidfd_open, server.pid, 0);
+	if (w->pidfd < 0 || fcntl(KEEPER_LINE_FD, F_SETFD, FD_CLOEXEC) < 0)
+		return 1;
+	detach();
+	return 0;
+}
+
+/* Another program before: its server runs, and somebody waits for the next one. */
+static void go_on(struct watch *w)
+{
+	char name[KEEPER_NAME_BYTES];
+	const char *server = getenv(PASSED_ENV);
+	int mortal = 0;
+	w->line = kept_take(&w->kept, KEEPER_FD_LINE);
+	w->pidfd = kept_take(&w->kept, PASSED_SERVER);
+	if (server && sscanf(server, "%d %d", &w->pid, &mortal) == 2)
+		w->mortal = mortal;
+	unsetenv(PASSED_ENV);
+	w->phase = KEEPER_RUNS;
+	w->ready_ns = now_ns();
+	w->clients[w->client_count++].fd = kept_take(&w->kept, PASSED_ASKER);
+	for (uint8_t i = 0; i < CLIENTS_MAX; i++) {
+		snprintf(name, sizeof(name), PASSED_CLIENT, i);
+		int fd = kept_take(&w->kept, name);
+		if (fd >= 0)
+			w->clients[w->client_count++].fd = fd;
+	}
+	upgrade(w, &w->clients[0]);
 }
 
 int main(int argc, char **argv)
 {
-	struct ucred server;
-	socklen_t n = sizeof(server);
-	if (argc != 2 || getsockopt(KEEPER_LINE_FD, SOL_SOCKET, SO_PEERCRED, &server, &n) != 0)
+	if (argc == 2 && strcmp(argv[1], "--help") == 0)
+		return puts("usage: ploop-keeper PATH\n\nKeep what outlives a ploop-server, which starts this program.") < 0;
+	if (argc != 2)
 		return 2;
-	struct watch w = {.path = argv[1], .line = KEEPER_LINE_FD, .pid = server.pid};
-	w.pidfd = (int)syscall(SYS_pidfd_open, server.pid, 0);
-	if (w.pidfd < 0 || fcntl(KEEPER_LINE_FD, F_SETFD, FD_CLOEXEC) < 0)
-		return 1;
+	struct watch w = {.path = argv[1], .line = -1, .pidfd = -1};
 	take_signals();
-	detach();
+	bool goes_on = kept_inherit(&w.kept);
+	int code = goes_on ? 0 : begin(&w);
+	if (code != 0)
+		return code;
+	prctl(PR_SET_NAME, "ploop-keeper");
+	openlog("ploop-keeper", LOG_PID, LOG_DAEMON);
+	keeper_program_note();
+	if (goes_on)
+		go_on(&w);
 	while (!w.over)
 		turn(&w);
 	unlink(w.path);

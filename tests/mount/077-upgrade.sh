@@ -16,13 +16,17 @@ run_check ploop mount b
 # install: another file with the same program, as a package would put it there.
 install_again()
 {
-	cp bin/ploop-server bin/new
-	mv bin/new bin/ploop-server
+	for program in ploop-server ploop-keeper; do
+		cp bin/$program bin/new
+		mv bin/new bin/$program
+	done
 }
 
+# is_program_of DISK: server and keeper are what lies there.
 is_program_of()
 {
-	[ "$(stat -Lc %i "/proc/$(device_of "$1" server_pid)/exe")" = "$(stat -c %i bin/ploop-server)" ]
+	[ "$(stat -Lc %i "/proc/$(device_of "$1" server_pid)/exe")" = "$(stat -c %i bin/ploop-server)" ] &&
+		[ "$(stat -Lc %i "/proc/$(keeper_of "$1")/exe")" = "$(stat -c %i bin/ploop-keeper)" ]
 }
 
 each "under load, again and again"
@@ -31,13 +35,14 @@ timeout 120 fio --name=load --filename=mnt/file --ioengine=libaio --direct=1 --i
 job=$!
 for i in 1 2 3 4; do
 	sleep 0.2
-	server=$(device_of a server_pid)
+	server=$(device_of a server_pid) keeper=$(keeper_of a)
 	install_again
 	! is_program_of a || fail "the old server is the new program"
 	run_check ploop server upgrade a
 	expect_line stdout 'Upgraded /dev/mapper/ploop[0-9]*, server [0-9]*, requests waited [0-9]* ms'
-	is_program_of a || fail "the server is not the new program"
+	is_program_of a || fail "the server is not the new program, or the keeper"
 	await is_dead "$server" || fail "the old server lives"
+	[ "$(keeper_of a)" = "$keeper" ] || fail "it has another keeper"
 done
 wait $job || fail "fio saw an error"
 jq -r '.jobs[0] | "errors \(.error), longest request \([.read, .write, .sync | .lat_ns.max / 1e6 | floor] | max) ms"' fio.json
@@ -51,13 +56,22 @@ is_state b kept true || fail "b has lost its keeper"
 
 each "a program that does not work, and no program at all"
 server=$(device_of a server_pid)
-mv bin/ploop-server bin/good
-printf '#!/bin/sh\nexit 3\n' >bin/ploop-server
-chmod +x bin/ploop-server
-run_mustfail 1 ploop server upgrade a
-expect_line stderr 'does not work'
-mv bin/good bin/ploop-server
+for program in ploop-server ploop-keeper; do
+	mv bin/$program bin/good
+	printf '#!/bin/sh\nexit 3\n' >bin/$program
+	chmod +x bin/$program
+	run_mustfail 1 ploop server upgrade a
+	expect_line stderr 'does not work'
+	mv bin/good bin/$program
+done
 is_state a server_pid "$server" || fail "the server was replaced"
+
+each "killed after all that, and its keeper with a number of its own"
+server=$(device_of a server_pid)
+run_check kill -KILL "$server"
+await is_no_state a server_pid "$server" || fail "no other server came"
+run_check cmp mnt/file <(cat mnt/file)
+is_program_of a || fail "another program"
 
 each "words"
 run_mustfail 2 ploop server upgrade
