@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/resolve.h"
+#include "cli/server.h"
 #include "ploop-serve.h"
 
 #include <limits.h>
@@ -75,24 +76,40 @@ static int read_uids(const struct cli_list *list, uint32_t uids[CLI_LIST_MAX])
 	return 0;
 }
 
+/* Who has nothing to operate on can still be asked. */
+static const char *control_of(const struct disk *disk, bool readonly, bool *no_changes, char *out, size_t out_bytes)
+{
+	*no_changes = readonly || disk->kind != DISK_BUNDLE;
+	if (!*no_changes)
+		return disk_control(disk, readonly, out, out_bytes);
+	const char *in_folder = disk->kind == DISK_BUNDLE ? pl_bundle_path(disk->bundle)
+							  : disk->chain.images[disk->chain.count - 1].path;
+	return pl_control_path_reader(in_folder, out, out_bytes) == 0 ? out : NULL;
+}
+
 static int become_server(const struct serve_args *a, const struct disk *disk)
 {
 	uint32_t uids[CLI_LIST_MAX];
 	char control[PATH_MAX];
-	bool readonly = a->read_only || disk_is_below_top(disk);
+	struct resume_words resume;
+	bool readonly = a->read_only || disk_is_below_top(disk), no_changes;
+	struct disk_options again = {.outside = &a->outside, .uuid = &a->uuid, .for_writing = !readonly};
 	bool partial = true;
 	int r = read_uids(&a->allow_uids, uids);
 	if (r == 0)
 		r = cli_parse_partial(a->partial, &partial);
 	if (r != 0)
 		return r;
+	resume_words_of(disk, &again, &resume);
+	const char *control_path = control_of(disk, readonly, &no_changes, control, sizeof(control));
 	return pl_serve_exec(&(struct pl_serve_options){
 		.size = sizeof(struct pl_serve_options),
 		.chain = disk->chain,
 		.readonly = readonly,
 		.no_partial = !partial,
 		.leave = a->no_wait,
-		.control = disk_control(disk, readonly, control, sizeof(control)),
+		.control = control_path,
+		.no_changes = no_changes,
 		.export_name = a->export_name,
 		.description = a->description,
 		.socket = a->socket,
@@ -108,6 +125,8 @@ static int become_server(const struct serve_args *a, const struct disk *disk)
 		.settings = disk_settings(disk),
 		.on_full = a->on_full,
 		.bundle_lock_fd = (uint32_t)disk->lock_fd,
+		.resume = resume.words,
+		.resume_count = resume.count,
 		.log_categories = a->debug,
 	});
 }

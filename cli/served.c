@@ -44,6 +44,13 @@ int served_descriptor(const char *word, char **out)
 	return join(out, slash ? (int)(slash - word) + 1 : 0, word, DESCRIPTOR_NAME);
 }
 
+int served_sockets(const char *word, char ***out)
+{
+	autofree char *descriptor = NULL;
+	int r = served_descriptor(word, &descriptor);
+	return r < 0 ? r : pl_control_list(descriptor, out);
+}
+
 int served_socket(const char *word, char *out, size_t out_bytes)
 {
 	autofree char *descriptor = NULL;

@@ -8,6 +8,8 @@
  * One allocation. -ENOENT: there is no such thing · -ENOTSUP: a device of a list of images, which has none. */
 int served_descriptor(const char *word, char **out);
 
+/* Where those listen that have something of it open, NULL-terminated, one free(); some may be gone. */
+int served_sockets(const char *word, char ***out);
 /* Where its server listens; there may be none. */
 int served_socket(const char *word, char *out, size_t out_bytes);
 /* Its server. -ENOENT: no server has it open for writing; the sentence names @word. */

@@ -1,9 +1,10 @@
 /* ploop server upgrade: the server of a running disk is replaced by the program that is installed now. Nothing is
- * unmounted; requests wait while one leaves and the other starts. */
+ * unmounted, no client is disconnected; requests wait while one leaves and the other starts. */
 #include "cli/server.h"
 
 #include "cli/console.h"
 #include "cli/program.h"
+#include "cli/served.h"
 #include "ploop-serve.h"
 
 #include "base/cleanup.h"
@@ -42,7 +43,7 @@ static int check_programs(void)
 	return r < 0 ? r : check_program(keeper);
 }
 
-static int upgrade(struct pl_device *d)
+static int upgrade_device(struct pl_device *d)
 {
 	uint64_t gap_ns;
 	int r = d->alive ? pl_device_upgrade(d, &gap_ns)
@@ -53,23 +54,99 @@ static int upgrade(struct pl_device *d)
 	return r;
 }
 
-/* One that cannot be upgraded does not keep the others from it. */
-static int upgrade_all(void)
+/* The server that listens at @path. -ENOENT: there is none. */
+static int upgrade_served(const char *path)
 {
-	struct pl_device **devices;
-	size_t count;
-	int failed = 0;
-	int r = pl_device_list(&devices, &count);
+	struct pl_live *live;
+	struct pl_live_stat stat;
+	uint64_t pause_ns = 0;
+	int r = pl_live_connect_at(path, &live);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < count; i++) {
-		r = upgrade(devices[i]);
-		if (r < 0)
-			console_warn("%s", pl_error());
-		failed += r < 0;
+	r = pl_live_get_stat(live, &stat);
+	if (r == 0)
+		r = pl_live_hand_over(live, &pause_ns);
+	pl_live_close(live);
+	if (r < 0)
+		return pl_wrap(r, "%s", path);
+	uint64_t left_ns = pl_now_ns();
+	r = pl_live_connect_at(path, &live);
+	if (r < 0)
+		return pl_fail(-EIO, "%s: the installed program does not come up: its log or the system's tells why",
+			       stat.path);
+	pl_live_close(live);
+	console_say("Upgraded %s, requests waited %llu ms", stat.path,
+		    (unsigned long long)((pause_ns + pl_now_ns() - left_ns) / NS_PER_MS));
+	return 0;
+}
+
+/* ------------------------------------------------------------------ some, or all */
+
+/* One that cannot be upgraded does not keep the others from it. */
+struct count {
+	size_t tried, failed;
+};
+
+static void count(struct count *c, int r)
+{
+	c->tried++;
+	c->failed += r < 0;
+	if (r < 0)
+		console_warn("%s", pl_error());
+}
+
+static int verdict(const struct count *c)
+{
+	return c->failed ? pl_fail(-EIO, "%zu of %zu servers were not upgraded", c->failed, c->tried) : 0;
+}
+
+static bool is_of_device(const char *path, struct pl_device *const *devices, size_t device_count)
+{
+	char socket[128];
+	for (size_t i = 0; i < device_count; i++)
+		if (pl_device_control(devices[i], socket, sizeof(socket)) == 0 && strcmp(socket, path) == 0)
+			return true;
+	return false;
+}
+
+static int upgrade_all(void)
+{
+	autofree char **paths = NULL;
+	struct pl_device **devices;
+	size_t device_count;
+	struct count c = {0};
+	int r = pl_control_list(NULL, &paths);
+	if (r == 0)
+		r = pl_device_list(&devices, &device_count);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; paths[i]; i++) {
+		if (is_of_device(paths[i], devices, device_count))
+			continue;
+		r = upgrade_served(paths[i]);
+		if (r != -ENOENT)
+			count(&c, r);
 	}
-	pl_device_list_free(devices, count);
-	return failed ? pl_fail(-EIO, "%d of %zu servers were not upgraded", failed, count) : 0;
+	for (size_t i = 0; i < device_count; i++)
+		count(&c, upgrade_device(devices[i]));
+	pl_device_list_free(devices, device_count);
+	return verdict(&c);
+}
+
+/* Those that have something of its bundle open. */
+static int upgrade_servers_of(const char *word)
+{
+	autofree char **paths = NULL;
+	struct count c = {0};
+	int r = served_sockets(word, &paths);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; paths[i]; i++) {
+		r = upgrade_served(paths[i]);
+		if (r != -ENOENT)
+			count(&c, r);
+	}
+	return c.tried ? verdict(&c) : pl_fail(-ENOENT, "%s: no server has it open", word);
 }
 
 static int run(void *p, int argc, char **argv)
@@ -83,10 +160,9 @@ static int run(void *p, int argc, char **argv)
 	if (a->all)
 		return upgrade_all();
 	struct pl_device *d;
-	r = pl_device_find(argv[0], a->component, &d);
-	if (r < 0)
-		return r;
-	r = upgrade(d);
+	if (pl_device_find(argv[0], a->component, &d) < 0)
+		return upgrade_servers_of(argv[0]);
+	r = upgrade_device(d);
 	pl_device_free(d);
 	return r;
 }

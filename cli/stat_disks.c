@@ -24,10 +24,9 @@ static int add(struct stat_disks *disks, const char *socket, struct pl_live *liv
 }
 
 /* Sockets that nobody listens at any more are no disks. */
-static int open_all(struct stat_disks *disks)
+static int open_listed(struct stat_disks *disks, char **paths)
 {
-	autofree char **paths = NULL;
-	int r = pl_control_list(&paths);
+	int r = 0;
 	for (size_t i = 0; r == 0 && paths[i]; i++) {
 		struct pl_live *live;
 		r = pl_live_connect_at(paths[i], &live);
@@ -39,6 +38,23 @@ static int open_all(struct stat_disks *disks)
 	return r;
 }
 
+static int open_all(struct stat_disks *disks)
+{
+	autofree char **paths = NULL;
+	int r = pl_control_list(NULL, &paths);
+	return r < 0 ? r : open_listed(disks, paths);
+}
+
+static int open_device(struct stat_disks *disks, const struct pl_device *device)
+{
+	struct pl_live *live;
+	char socket[128];
+	int r = pl_device_control(device, socket, sizeof(socket));
+	if (r == 0)
+		r = pl_live_connect_at(socket, &live);
+	return r == 0 ? add(disks, socket, live) : r;
+}
+
 /* Those that no other of its bundle answers for. */
 static int open_devices(struct stat_disks *disks)
 {
@@ -48,50 +64,41 @@ static int open_devices(struct stat_disks *disks)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; r == 0 && i < count; i++) {
-		struct pl_live *live;
-		char socket[128];
 		if (!devices[i]->readonly && devices[i]->bundle[0])
 			continue;
-		r = pl_device_control(devices[i], socket, sizeof(socket));
-		if (r == 0)
-			r = pl_live_connect_at(socket, &live);
-		if (r == 0)
-			r = add(disks, socket, live);
-		else if (r == -ENOENT)
-			r = 0;
+		r = open_device(disks, devices[i]);
+		r = r == -ENOENT ? 0 : r;
 	}
 	pl_device_list_free(devices, count);
 	return r;
 }
 
-/* A running device is asked itself; else the word tells a bundle, whose server is looked for. */
-static int socket_of(const char *word, char *out, size_t out_bytes)
+/* A running device is asked itself; else the word tells a bundle, whose servers are looked for. */
+static int open_named(struct stat_disks *disks, const char *word)
 {
 	struct pl_device *device;
+	size_t before = disks->count;
 	int r = pl_device_find(word, NULL, &device);
-	if (r < 0)
-		return served_socket(word, out, out_bytes);
-	r = pl_device_control(device, out, out_bytes);
-	pl_device_free(device);
+	if (r == 0) {
+		r = open_device(disks, device);
+		pl_device_free(device);
+	} else {
+		autofree char **paths = NULL;
+		r = served_sockets(word, &paths);
+		if (r == 0)
+			r = open_listed(disks, paths);
+	}
+	if (r == -ENOENT || (r == 0 && disks->count == before))
+		r = pl_fail(-ENOENT, "%s: no server has it open", word);
 	return r;
 }
 
-static int open_named(struct stat_disks *disks, int count, char **words)
+static int open_words(struct stat_disks *disks, int count, char **words)
 {
-	for (int i = 0; i < count; i++) {
-		struct pl_live *live;
-		char socket[128];
-		int r = socket_of(words[i], socket, sizeof(socket));
-		if (r == 0)
-			r = pl_live_connect_at(socket, &live);
-		if (r == -ENOENT)
-			pl_fail(r, "%s: no server has it open for writing", words[i]);
-		if (r == 0)
-			r = add(disks, socket, live);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	int r = 0;
+	for (int i = 0; r == 0 && i < count; i++)
+		r = open_named(disks, words[i]);
+	return r;
 }
 
 /* The registry knows the names of block devices, servers do not. */
@@ -138,7 +145,7 @@ int stat_disks_ask(struct stat_disks *disks)
 int stat_disks_open(struct stat_disks *disks, int count, char **words)
 {
 	*disks = (struct stat_disks){0};
-	int r = count ? open_named(disks, count, words) : open_all(disks);
+	int r = count ? open_words(disks, count, words) : open_all(disks);
 	if (r == 0 && count == 0)
 		r = open_devices(disks);
 	if (r == 0)

@@ -17,7 +17,7 @@ struct stat_disks {
 	size_t count;
 };
 
-/* Those of @words, or all that are block devices, or served for writing. 0 or -errno; on success stat_disks_close(). */
+/* Those of @words, or all that run. 0 or -errno; on success stat_disks_close(). */
 int stat_disks_open(struct stat_disks *disks, int count, char **words);
 void stat_disks_close(struct stat_disks *disks);
 /* Ask each; one whose server is gone is left out from now on. */

@@ -23,12 +23,15 @@ static void print_escaped(const char *text)
 	}
 }
 
-/* NAME{device="…",image="…" and more labels follow, or "}". */
+/* NAME{device="…",image="…" and more labels follow, or "}". Of several readers of one image each has its number. */
 static void print_name(const char *name, const struct stat_disk *d)
 {
 	printf("%s{device=\"%s\",image=\"", name, d->device);
 	print_escaped(d->now.path);
 	putchar('"');
+	const char *reader = d->device[0] ? "" : pl_control_reader(d->socket);
+	if (reader[0])
+		printf(",reader=\"%s\"", reader);
 }
 
 struct op_family {

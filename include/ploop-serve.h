@@ -36,6 +36,7 @@ struct pl_server_options {
 	/* The last connection is gone and none can come: after pl_server_close(), or without a listener. May be called
 	 * again after pl_server_close(). Must not free the server. */
 	void (*drained)(void *arg);
+	void (*rested)(void *arg); /* of pl_server_rest() */
 	void *arg;
 };
 
@@ -64,6 +65,19 @@ PL_API void pl_server_close(struct pl_server *server);
  * pl_server_left_kernel() is that socket, the caller's, once drained() was called; -1: it is gone. */
 PL_API void pl_server_leave(struct pl_server *server);
 PL_API int pl_server_left_kernel(struct pl_server *server);
+/* Another server is to take over all that this one has. Clients come to rest between two requests, which takes as long
+ * as their slowest request; then rested() is called, from the loop. It may never come to that: pl_server_go_on(). */
+PL_API void pl_server_rest(struct pl_server *server);
+PL_API void pl_server_go_on(struct pl_server *server);
+/* All rest: @each gets every socket, to copy, and a name of fewer than 16 bytes that begins with PL_SERVER_HANDED: with
+ * both pl_server_take_over() of the other one goes on. This one has no client then and listens no more; no file is
+ * removed.
+ * -EBUSY: a client is connected with TLS, which nobody can take over; nothing was done. For servers of one export. */
+#define PL_SERVER_HANDED "nbd-"
+PL_API int pl_server_hand_over(struct pl_server *server, void (*each)(void *arg, const char *name, int fd), void *arg);
+/* @fd is the server's from here on; @path is where a predecessor listened, for pl_server_listen_unix(). -EINVAL: no
+ * such name. */
+PL_API int pl_server_take_over(struct pl_server *server, const char *name, int fd, const char *path);
 /* And drop the connections now. What the engine still works on is waited for. */
 PL_API void pl_server_kill(struct pl_server *server);
 PL_API uint32_t pl_server_connections(const struct pl_server *server);
@@ -123,14 +137,26 @@ PL_API void pl_serve_cannot(const char *why);
 
 /* The socket of the server that has the bundle in the folder of @descriptor open for writing, in pl_run_dir(). */
 PL_API int pl_control_path(const char *descriptor, char *out, size_t out_bytes);
+/* A socket for a server that this process becomes and that changes nothing: open for reading, or of a list of images.
+ * Any number of those may have the folder of @in_folder. What dead ones left is removed. */
+PL_API int pl_control_path_reader(const char *in_folder, char *out, size_t out_bytes);
 /* The disk of @bundle in its server, for operations on bundles (ploop.h). -ENOENT: no server has it · -EACCES it is
  * somebody else's · -EPROTO it speaks another version. */
 PL_API int pl_live_connect(const struct pl_bundle *bundle, struct pl_live **out);
 
+/* Its server, which is not that of a block device, becomes the program that is installed now and keeps its clients. On
+ * success @live is at its end: that program answers at the same socket, or nobody does. *@pause_ns: how long requests
+ * waited so far. -EBUSY: not now, the sentence tells why · -EOPNOTSUPP an older server, or a list of images that may
+ * not be found again. */
+PL_API int pl_live_hand_over(struct pl_live *live, uint64_t *pause_ns);
+
 /* The same by the path of the socket. */
 PL_API int pl_live_connect_at(const char *socket, struct pl_live **out);
-/* The sockets of all servers of this user that are or were, NULL-terminated, one free(). */
-PL_API int pl_control_list(char ***out);
+/* What tells readers of one disk apart; "" when @path is not of one. Part of @path. */
+PL_API const char *pl_control_reader(const char *path);
+/* The sockets of all servers of this user that are or were, NULL-terminated, one free(); with @descriptor, of those
+ * that have something in its folder open, who writes it first. */
+PL_API int pl_control_list(const char *descriptor, char ***out);
 
 /* What the server says of its disk. The paths in @disk point into the struct. */
 struct pl_live_stat {

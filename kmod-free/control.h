@@ -23,9 +23,11 @@
  *     set       bytes_per_s requests_per_s burst_ms                     pl_disk_set_limits(), pl_disk_set_on_full()
  *               on_full ("keep", "wait", "fail")
  *     retry                                                             pl_disk_retry()
+ *     handover                                          pause_ns        pl_live_hand_over(): when clients rest
  *
  * Requests of a client are answered in order, but for the changes (those with a pause_ns), which are answered when they
- * are done. One change runs at a time: whoever asks for a second gets EBUSY. What a client began ends with it: when its
+ * are done. After a handover all connections end, and the same socket has another program behind it.
+ * One change runs at a time: whoever asks for a second gets EBUSY. What a client began ends with it: when its
  * connection ends, its merge or finish is cancelled and its pushed image abandoned; a switch that has begun goes on.
  * Until that has ended, members is not answered: an operation that begins with it finds a chain that stays.
  *
@@ -66,7 +68,8 @@
 	X(CANCEL, "cancel")   \
 	X(STAT, "stat")       \
 	X(SET, "set")         \
-	X(RETRY, "retry")
+	X(RETRY, "retry")     \
+	X(HANDOVER, "handover")
 
 enum control_method {
 #define X(name, word) CONTROL_##name,

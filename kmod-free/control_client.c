@@ -290,6 +290,15 @@ int pl_live_retry(struct pl_live *live)
 	return call(client_of(live), &(struct control_request){.method = CONTROL_RETRY}, &reply);
 }
 
+int pl_live_hand_over(struct pl_live *live, uint64_t *pause_ns)
+{
+	struct control_reply reply;
+	int r = call(client_of(live), &(struct control_request){.method = CONTROL_HANDOVER}, &reply);
+	if (r == 0)
+		*pause_ns = reply.pause_ns;
+	return r;
+}
+
 /* ------------------------------------------------------------------ begin and end */
 
 static void live_close(struct pl_live *live)

@@ -183,6 +183,6 @@ void control_conn_fini(struct control_conn *c)
 	if (k->changer != c)
 		return;
 	k->changer = NULL;
-	if (k->what.method != CONTROL_SWITCH)
+	if (k->what.method != CONTROL_SWITCH && k->what.method != CONTROL_HANDOVER)
 		k->backend->cancel(k->backend->arg);
 }

@@ -31,6 +31,7 @@ struct control_backend {
 	int (*set)(void *arg, const struct pl_limits *limits);
 	void (*set_on_full)(void *arg, enum pl_on_full what);
 	void (*retry)(void *arg);
+	void (*hand_over)(void *arg, struct pl_change *change); /* pause_ns: how long so far */
 	void *arg;
 	bool no_changes; /* only questions are answered */
 };
@@ -41,7 +42,7 @@ struct control_backend {
 	{                                                                                                              \
 		.members = members, .push = push, .abandon = abandon, .switch_top = switch_top, .merge = merge,        \
 		.replace = replace, .finish = finish, .cancel = cancel, .info = info, .get_stat = get_stat,            \
-		.set = set, .set_on_full = set_on_full, .retry = retry, .arg = (whose),                                \
+		.set = set, .set_on_full = set_on_full, .retry = retry, .hand_over = hand_over, .arg = (whose),        \
 	}
 
 struct control_conn;

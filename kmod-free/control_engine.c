@@ -135,6 +135,12 @@ static void retry(void *arg)
 	pl_disk_retry(e->disk);
 }
 
+static void hand_over(void *arg, struct pl_change *change)
+{
+	const struct control_engine *e = arg;
+	e->hand_over(e->arg, change);
+}
+
 struct control_backend control_engine_backend(struct control_engine *engine)
 {
 	return CONTROL_BACKEND(engine);

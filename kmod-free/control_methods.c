@@ -253,10 +253,21 @@ static int do_retry(struct control_conn *c, const struct control_request *q, str
 	return 0;
 }
 
-static bool is_question(enum control_method method)
+static int do_handover(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
 {
-	return method == CONTROL_HELLO || method == CONTROL_INFO || method == CONTROL_MEMBERS ||
-	       method == CONTROL_STAT || method == CONTROL_RETRY;
+	struct control *k = c->control;
+	int r = refuse_beside_change(k);
+	if (r < 0)
+		return r;
+	begin_change(c, q);
+	k->backend->hand_over(k->backend->arg, &k->change);
+	return CONTROL_LATER;
+}
+
+static bool changes_disk(enum control_method method)
+{
+	return method != CONTROL_HELLO && method != CONTROL_INFO && method != CONTROL_MEMBERS &&
+	       method != CONTROL_STAT && method != CONTROL_RETRY && method != CONTROL_HANDOVER;
 }
 
 int control_run_method(struct control_conn *c, const struct control_request *q, struct control_reply *reply)
@@ -267,11 +278,11 @@ int control_run_method(struct control_conn *c, const struct control_request *q, 
 		[CONTROL_PUSH] = do_push,       [CONTROL_ABANDON] = do_abandon, [CONTROL_SWITCH] = do_switch,
 		[CONTROL_MERGE] = do_merge,     [CONTROL_FINISH] = do_finish,   [CONTROL_CANCEL] = do_cancel,
 		[CONTROL_STAT] = do_stat,       [CONTROL_SET] = do_set,         [CONTROL_RETRY] = do_retry,
-		[CONTROL_REPLACE] = do_replace,
+		[CONTROL_REPLACE] = do_replace, [CONTROL_HANDOVER] = do_handover,
 	};
 	if (q->method != CONTROL_HELLO && !c->greeted)
 		return pl_fail(-EPROTO, "say hello first");
-	if (c->control->backend->no_changes && !is_question(q->method))
+	if (c->control->backend->no_changes && changes_disk(q->method))
 		return pl_fail(-EROFS, "this disk is open for reading, or a list of images: nothing of it is changed");
 	return run[q->method](c, q, reply);
 }

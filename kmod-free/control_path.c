@@ -14,17 +14,31 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-void control_path_forget(const char *descriptor)
+static void forget(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	if (pl_control_path(descriptor, address.sun_path, sizeof(address.sun_path)) < 0)
-		return;
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 && errno == ECONNREFUSED)
 		unlink(address.sun_path);
 }
 
-#define STEM "ctl-"
+void control_path_forget(const char *descriptor)
+{
+	char path[PATH_MAX];
+	if (pl_control_path(descriptor, path, sizeof(path)) == 0)
+		forget(path);
+}
+
+#define STEM   "ctl-"
+#define READER "-r"
+
+const char *pl_control_reader(const char *path)
+{
+	const char *name = strrchr(path, '/');
+	const char *end = strstr(name ? name : path, READER);
+	return end ? end + strlen(READER) : "";
+}
 
 int pl_control_path(const char *descriptor, char *out, size_t out_bytes)
 {
@@ -47,6 +61,21 @@ int pl_control_path(const char *descriptor, char *out, size_t out_bytes)
 	return 0;
 }
 
+int pl_control_path_reader(const char *in_folder, char *out, size_t out_bytes)
+{
+	autofree char **there = NULL;
+	int r = pl_control_list(in_folder, &there);
+	for (size_t i = 0; r == 0 && there[i]; i++)
+		if (pl_control_reader(there[i])[0])
+			forget(there[i]);
+	if (r == 0)
+		r = pl_control_path(in_folder, out, out_bytes);
+	size_t used = r == 0 ? strlen(out) : 0;
+	if (r == 0 && (size_t)snprintf(out + used, out_bytes - used, READER "%d", getpid()) >= out_bytes - used)
+		r = pl_fail(-ENAMETOOLONG, "%s: too long for a control socket's name", out);
+	return r;
+}
+
 static int is_control(const struct dirent *entry)
 {
 	return strncmp(entry->d_name, STEM, strlen(STEM)) == 0 && !strchr(entry->d_name, '.');
@@ -67,11 +96,24 @@ static char **paths_of(const char *run, struct dirent *const *entries, size_t co
 	return paths;
 }
 
-int pl_control_list(char ***out)
+/* Those that begin with @path, and nothing or a reader's end follows; order and end stay. */
+static void keep_those_of(char **paths, const char *path)
 {
-	char run[PATH_MAX];
+	size_t bytes = strlen(path), kept = 0;
+	for (size_t i = 0; paths[i]; i++)
+		if (strncmp(paths[i], path, bytes) == 0 &&
+		    (!paths[i][bytes] || strncmp(paths[i] + bytes, READER, strlen(READER)) == 0))
+			paths[kept++] = paths[i];
+	paths[kept] = NULL;
+}
+
+int pl_control_list(const char *descriptor, char ***out)
+{
+	char run[PATH_MAX], path[PATH_MAX] = "";
 	struct dirent **entries;
 	int r = pl_run_dir(run, sizeof(run));
+	if (r == 0 && descriptor)
+		r = pl_control_path(descriptor, path, sizeof(path));
 	if (r < 0)
 		return r;
 	int count = scandir(run, &entries, is_control, alphasort);
@@ -81,5 +123,7 @@ int pl_control_list(char ***out)
 	for (int i = 0; i < count; i++)
 		free(entries[i]);
 	free(entries);
+	if (*out && descriptor)
+		keep_those_of(*out, path);
 	return *out ? 0 : pl_fail(-ENOMEM, "no memory for the servers of %s", run);
 }

@@ -100,6 +100,7 @@ static const struct row *const result_rows[CONTROL_METHOD_COUNT] = {
 	[CONTROL_MERGE] = change_rows,
 	[CONTROL_REPLACE] = change_rows,
 	[CONTROL_FINISH] = change_rows,
+	[CONTROL_HANDOVER] = change_rows,
 	[CONTROL_STAT] = stat_rows,
 };
 

@@ -32,6 +32,8 @@ void control_server_stop(struct control_server *server);
 struct control_engine {
 	struct pl_disk *disk;
 	const struct pl_chain_spec *chain;
+	void (*hand_over)(void *arg, struct pl_change *change);
+	void *arg; /* of hand_over */
 };
 struct control_backend control_engine_backend(struct control_engine *engine);
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <syslog.h>
 
 #define END_WAIT_MS 2000
 
@@ -54,6 +55,38 @@ int keeper_fd(const struct keeper *k, const char *name)
 int keeper_take(struct keeper *k, const char *name)
 {
 	return kept_take(&k->kept, name);
+}
+
+static bool take_first(struct kept_fds *k, const char *prefix, struct kept_fd *out)
+{
+	for (size_t i = 0; i < k->count; i++) {
+		if (strncmp(k->at[i].name, prefix, strlen(prefix)) != 0)
+			continue;
+		*out = k->at[i];
+		k->at[i] = k->at[--k->count];
+		return true;
+	}
+	return false;
+}
+
+int keeper_each(struct keeper *k, const char *prefix, int (*each)(void *arg, const char *name, int fd), void *arg)
+{
+	struct kept_fd one;
+	int r = 0;
+	while (r == 0 && take_first(&k->kept, prefix, &one))
+		r = each(arg, one.name, one.fd);
+	return r;
+}
+
+int keeper_become(struct keeper *k, char *const *words)
+{
+	int r = kept_pass(&k->kept);
+	if (r < 0)
+		return pl_fail(r, "what is kept: %s", strerror(-r));
+	execv(words[0], words);
+	r = pl_fail(-errno, "%s: %s", words[0], strerror(errno));
+	kept_pass_not(&k->kept);
+	return r;
 }
 
 /* ------------------------------------------------------------------ talking to it */
@@ -120,7 +153,10 @@ void pl_serve_cannot(const char *why)
 	struct keeper *k = keeper_new();
 	if (!k)
 		return;
-	keeper_why(k, why);
+	if (k->line < 0 && k->is_successor)
+		syslog(LOG_DAEMON | LOG_ERR, "ploop-server: %s", why);
+	else if (k->line >= 0)
+		keeper_why(k, why);
 	keeper_free(k);
 }
 

@@ -36,7 +36,7 @@
 
 #define KEEPER_NAME_BYTES  16
 #define KEEPER_TEXT_BYTES  400
-#define KEEPER_FDS_MAX     128u
+#define KEEPER_FDS_MAX     160u
 #define KEEPER_DEATHS_MAX  8u
 #define KEEPER_LIFE_NS     (1 * NS_PER_S) /* who was ready for so long did not die "again" */
 #define KEEPER_PAUSE_NS    (20 * NS_PER_MS) /* before the third start in a row, then twice as long each time */
@@ -113,7 +113,7 @@ struct keeper_options {
 /* What a predecessor left, if the environment tells of one. Not NULL. */
 struct keeper *keeper_new(void);
 void keeper_free(struct keeper *k);
-/* Was this process started by a keeper? */
+/* Was this process started by a keeper, or by itself (keeper_become())? */
 bool keeper_is_successor(const struct keeper *k);
 /* What is kept under @name, still the keeper's own; -1: nothing. */
 int keeper_fd(const struct keeper *k, const char *name);
@@ -121,6 +121,9 @@ int keeper_fd(const struct keeper *k, const char *name);
 int keeper_take(struct keeper *k, const char *name);
 /* A copy of @fd for the next server under @name; who dies has it no more. -errno. */
 int keeper_give(const struct keeper *k, const char *name, int fd);
+/* Each whose name begins with @prefix; what @each returns but 0 ends it, and is returned. @fd is @each's, and is not
+ * kept any more. */
+int keeper_each(struct keeper *k, const char *prefix, int (*each)(void *arg, const char *name, int fd), void *arg);
 /* Keep a copy of @fd under @name from here on; before keeper_start() it is only noted. -errno. */
 int keeper_keep(struct keeper *k, const char *name, int fd);
 
@@ -128,6 +131,9 @@ int keeper_keep(struct keeper *k, const char *name, int fd);
 int keeper_start(struct keeper *k, struct pl_loop *loop, const struct keeper_options *options);
 /* Tell why we are going to fail; a keeper that started us repeats it. */
 void keeper_why(struct keeper *k, const char *text);
+/* For a process without a keeper: it goes on as the program of @words, which finds what is kept as a successor does.
+ * Returns when that cannot be. -errno. */
+int keeper_become(struct keeper *k, char *const *words);
 /* The answers to options.leave(): no, and why; or yes, everything is settled and the process ends now. */
 void keeper_stay(struct keeper *k, const char *why);
 void keeper_left(struct keeper *k);

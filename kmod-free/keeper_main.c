@@ -463,7 +463,7 @@ static void go_on(struct watch *w)
 int main(int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[1], "--help") == 0)
-		return puts("usage: ploop-keeper PATH\n\nKeep what outlives a ploop-server, which starts this program.") < 0;
+		return puts("usage: ploop-keeper PATH\n\nKeep what outlives a ploop-server, which starts it.") < 0;
 	if (argc != 2)
 		return 2;
 	struct watch w = {.path = argv[1], .line = -1, .pidfd = -1};

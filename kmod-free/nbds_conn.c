@@ -128,11 +128,12 @@ static void make_room(struct nbds_conn *c)
 static size_t bytes_wanted(const struct nbds_conn *c)
 {
 	bool at_head = c->state == CONN_REQ_HEAD, begun = available(c) > 0;
-	if (c->resting && !at_head)
+	bool resting = c->resting && !nbds_conn_is_negotiating(c);
+	if (resting && !at_head)
 		return c->state == CONN_REQ_SKIP ? c->want : 0;
-	if (c->resting && !begun)
+	if (resting && !begun)
 		return 0;
-	if (c->resting || (c->expect_bulk && c->state >= CONN_REQ_HEAD && available(c) < NBDS_REQUEST_HEAD_BYTES))
+	if (resting || (c->expect_bulk && c->state >= CONN_REQ_HEAD && available(c) < NBDS_REQUEST_HEAD_BYTES))
 		return NBDS_REQUEST_HEAD_BYTES - available(c); /* the payload stays in the socket */
 	return NBDS_INPUT_BYTES - c->in_end;
 }
@@ -200,11 +201,18 @@ static int begin(struct nbds_conn *c, const struct nbds_backend *backend, enum c
 }
 
 int nbds_conn_init_agreed(struct nbds_conn *c, const struct nbds_backend *backend, const struct nbds_export *export,
-			  const char *peer)
+			  uint32_t agreement, const char *peer)
 {
 	int r = begin(c, backend, CONN_REQ_HEAD, peer);
 	c->export = export;
+	c->structured = agreement & NBDS_AGREED_STRUCTURED;
+	c->contexts = agreement >> NBDS_AGREED_CONTEXTS_SHIFT & (BIT(NBDS_CONTEXT_COUNT) - 1);
 	return r;
+}
+
+uint32_t nbds_conn_agreement(const struct nbds_conn *c)
+{
+	return (c->structured ? NBDS_AGREED_STRUCTURED : 0) | c->contexts << NBDS_AGREED_CONTEXTS_SHIFT;
 }
 
 int nbds_conn_init(struct nbds_conn *c, const struct nbds_backend *backend, const struct nbds_export *exports,
@@ -263,6 +271,11 @@ void nbds_conn_close(struct nbds_conn *c)
 void nbds_conn_rest(struct nbds_conn *c)
 {
 	c->resting = true;
+}
+
+void nbds_conn_go_on(struct nbds_conn *c)
+{
+	c->resting = false;
 }
 
 bool nbds_conn_is_at_rest(const struct nbds_conn *c)

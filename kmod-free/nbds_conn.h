@@ -120,14 +120,18 @@ struct nbds_conn {
 	uint32_t submitted; /* of them with the backend */
 };
 
+enum { NBDS_AGREED_NOTHING = 0, NBDS_AGREED_STRUCTURED = 1, NBDS_AGREED_CONTEXTS_SHIFT = 1 };
+
 enum nbds_context { NBDS_BASE_ALLOCATION, NBDS_ALLOCATION_DEPTH, NBDS_CONTEXT_COUNT };
 
 /* Start a connection: the greeting is in the output. -ENOMEM. @exports and @backend must outlive it. */
 int nbds_conn_init(struct nbds_conn *c, const struct nbds_backend *backend, const struct nbds_export *exports,
 		   size_t export_count, enum nbds_tls_policy tls, const char *peer);
-/* Start one where a handshake would have ended, at the beginning of a request: simple replies, no contexts. -ENOMEM. */
+/* Start one where a handshake has ended, at the beginning of a request; @agreement is what it settled. -ENOMEM. */
 int nbds_conn_init_agreed(struct nbds_conn *c, const struct nbds_backend *backend, const struct nbds_export *export,
-			  const char *peer);
+			  uint32_t agreement, const char *peer);
+/* What the handshake of @c settled, for another machine to go on with. NBDS_AGREED_NOTHING: simple replies alone. */
+uint32_t nbds_conn_agreement(const struct nbds_conn *c);
 /* Release everything. Nothing may be submitted. */
 void nbds_conn_fini(struct nbds_conn *c);
 
@@ -149,8 +153,11 @@ void nbds_conn_tls_started(struct nbds_conn *c);
 
 /* Take no more input; replies drain. A client that still negotiates is dropped. */
 void nbds_conn_close(struct nbds_conn *c);
-/* Take no more input than the request needs that has begun to come: the rest stays where it is, for somebody else. */
+/* Take no more input than the request needs that has begun to come: the rest stays where it is, for somebody else. A
+ * handshake goes on. */
 void nbds_conn_rest(struct nbds_conn *c);
+/* Nobody else came. */
+void nbds_conn_go_on(struct nbds_conn *c);
 /* It came to rest: between two requests, and all are answered. */
 bool nbds_conn_is_at_rest(const struct nbds_conn *c);
 /* Drop everything that is not with the backend. The memory stays needed until submitted is 0. */

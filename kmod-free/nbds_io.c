@@ -4,6 +4,7 @@
  *     send      nbds_send.c
  *     end       shutdown, wait for what is armed, release the machine, wait for its requests, free
  *     leave     the machine comes to rest between two requests, then as end, but for the socket: it goes on elsewhere
+ *     rest      the same of all, together: when the last is at rest they are handed over, or go on as they were
  *
  *     watch     while somebody waits for a buffer, who holds one and is silent for 8 s is dropped
  *
@@ -193,12 +194,14 @@ static bool is_at_rest(struct nbds_peer *p)
 	return !p->failed && !p->rx_armed && !p->tx_armed && nbds_conn_is_at_rest(&p->conn) && !has_output(p);
 }
 
-static void hand_out(struct nbds_peer *p)
+/* Its socket is somebody else's: it ends without it. */
+static int let_go(struct nbds_peer *p)
 {
-	p->io->left_fd = fd_steal(&p->fd);
+	int fd = fd_steal(&p->fd);
 	p->ending = true;
 	pace_end(p, true);
-	peer_end(p);
+	peer_mark(p);
+	return fd;
 }
 
 static void wind_up(struct nbds_peer *p)
@@ -218,6 +221,8 @@ static void peer_settle(struct nbds_peer *p)
 	}
 	if (p->io->closing && !p->rx_armed)
 		wind_up(p);
+	else if (p->io->resting)
+		nbds_conn_rest(&p->conn);
 	tx_flush(p);
 	if (nbds_conn_wants_tls(&p->conn) && !p->secure)
 		start_tls(p);
@@ -231,8 +236,8 @@ static void peer_settle(struct nbds_peer *p)
 
 	if (!nbds_conn_is_negotiating(&p->conn))
 		pl_timer_stop(p->io->loop, &p->negotiation);
-	if (is_at_rest(p))
-		hand_out(p);
+	if (p->io->leaving && is_at_rest(p))
+		p->io->left_fd = let_go(p);
 	else if (p->failed || (nbds_conn_finished(&p->conn) && !has_output(p)))
 		peer_end(p);
 	else if (p->conn.stalled && !p->queued) {
@@ -241,6 +246,14 @@ static void peer_settle(struct nbds_peer *p)
 		if (!p->io->watch.deadline_ns)
 			pl_timer_start(p->io->loop, &p->io->watch, NBDS_WATCH_NS);
 	}
+}
+
+static bool all_are_at_rest(const struct nbds_io *io)
+{
+	for (struct nbds_peer *p = io->peers; p; p = p->next)
+		if (!is_at_rest(p))
+			return false;
+	return true;
 }
 
 static void settle_all(struct pl_hook *hook)
@@ -255,6 +268,10 @@ static void settle_all(struct pl_hook *hook)
 		struct nbds_peer *p = container_of(n, struct nbds_peer, node);
 		p->queued = false;
 		peer_settle(p);
+	}
+	if (io->resting && !io->rest_told && all_are_at_rest(io)) {
+		io->rest_told = true;
+		io->rested(io);
 	}
 }
 
@@ -339,13 +356,14 @@ int nbds_io_add(struct nbds_io *io, int fd, enum nbds_tls_policy tls, const char
 	return 0;
 }
 
-int nbds_io_add_agreed(struct nbds_io *io, int fd, const struct nbds_export *export, const char *name, uint16_t *flags)
+int nbds_io_add_agreed(struct nbds_io *io, int fd, const struct nbds_export *export, uint32_t agreement,
+		       const char *name, uint16_t *flags)
 {
 	autofd int owned = fd;
 	autofree struct nbds_peer *p = NULL;
 	int r = peer_new(io, fd, name, &p);
 	if (r == 0)
-		r = nbds_conn_init_agreed(&p->conn, &io->backend, export, name);
+		r = nbds_conn_init_agreed(&p->conn, &io->backend, export, agreement, name);
 	if (r < 0)
 		return r;
 	fd_steal(&owned);
@@ -372,14 +390,48 @@ void nbds_io_fini(struct nbds_io *io)
 }
 
 /* An armed receive may point into a request's buffer: it must end before the machine lets go of that. */
-void nbds_io_close(struct nbds_io *io)
+static void stop_receiving(struct nbds_io *io)
 {
-	io->closing = true;
 	for (struct nbds_peer *p = io->peers; p; p = p->next) {
 		if (p->rx_armed && !p->ending)
 			pl_loop_cancel(io->loop, &p->rx);
 		peer_mark(p);
 	}
+}
+
+void nbds_io_close(struct nbds_io *io)
+{
+	io->closing = true;
+	stop_receiving(io);
+}
+
+void nbds_io_rest(struct nbds_io *io)
+{
+	io->resting = true;
+	io->rest_told = false;
+	stop_receiving(io);
+}
+
+void nbds_io_go_on(struct nbds_io *io)
+{
+	io->resting = false;
+	for (struct nbds_peer *p = io->peers; p; p = p->next) {
+		nbds_conn_go_on(&p->conn);
+		peer_mark(p);
+	}
+}
+
+int nbds_io_hand_over(struct nbds_io *io, void (*each)(void *arg, int fd, uint32_t agreement), void *arg)
+{
+	for (struct nbds_peer *p = io->peers; p; p = p->next)
+		if (p->secure)
+			return pl_fail(-EBUSY, "%s is connected with TLS, which cannot be handed over", p->conn.peer);
+	io->closing = true;
+	for (struct nbds_peer *p = io->peers; p; p = p->next) {
+		autofd int fd = let_go(p);
+		each(arg, fd, nbds_conn_agreement(&p->conn));
+	}
+	return 0;
 }
 
 void nbds_io_leave(struct nbds_io *io)

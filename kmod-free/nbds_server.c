@@ -26,6 +26,7 @@ struct pl_server {
 	bool insecure_tcp;
 	uint64_t refused_at_ns; /* a log line a second about connections turned away */
 	void (*drained)(void *arg);
+	void (*rested)(void *arg);
 	void *arg;
 };
 
@@ -59,6 +60,12 @@ static void on_empty(struct nbds_io *io)
 	struct pl_server *s = container_of(io, struct pl_server, io);
 	if ((io->closing || !s->listeners) && s->drained)
 		s->drained(s->arg);
+}
+
+static void on_rested(struct nbds_io *io)
+{
+	struct pl_server *s = container_of(io, struct pl_server, io);
+	s->rested(s->arg);
 }
 
 static int copy_exports(struct pl_server *s, const struct pl_server_options *o)
@@ -126,6 +133,7 @@ int pl_server_new(struct pl_loop *loop, const struct pl_server_options *o, struc
 	}
 	s->insecure_tcp = o->insecure_tcp;
 	s->drained = o->drained;
+	s->rested = o->rested;
 	s->arg = o->arg;
 	s->io = (struct nbds_io){
 		.loop = loop,
@@ -135,6 +143,7 @@ int pl_server_new(struct pl_loop *loop, const struct pl_server_options *o, struc
 		.tls = s->tls,
 		.max_peers = o->max_connections ? o->max_connections : NBDS_MAX_CONNECTIONS,
 		.empty = on_empty,
+		.rested = on_rested,
 	};
 	nbds_io_init(&s->io);
 	*out = s;
@@ -293,7 +302,94 @@ int pl_server_take_fd(struct pl_server *s, int fd)
 
 int pl_server_take_kernel(struct pl_server *s, int fd, uint16_t *flags)
 {
-	return nbds_io_add_agreed(&s->io, fd, &s->exports[0], "kernel", flags);
+	return nbds_io_add_agreed(&s->io, fd, &s->exports[0], NBDS_AGREED_NOTHING, "kernel", flags);
+}
+
+/* ------------------------------------------------------------------ from one server to the next */
+
+/* Names of what is handed over. */
+#define NAMED_SOCKET   PL_SERVER_HANDED "socket" /* listens at a path that is the server's to remove */
+#define NAMED_LISTENER PL_SERVER_HANDED "listen%hhu"
+#define NAMED_CLIENT   PL_SERVER_HANDED "%hhu.%x" /* and what its handshake settled */
+
+void pl_server_rest(struct pl_server *s)
+{
+	nbds_io_rest(&s->io);
+}
+
+void pl_server_go_on(struct pl_server *s)
+{
+	nbds_io_go_on(&s->io);
+}
+
+struct handing {
+	void (*each)(void *arg, const char *name, int fd);
+	void *arg;
+	uint8_t number;
+};
+
+static void hand_client(void *arg, int fd, uint32_t agreement)
+{
+	struct handing *h = arg;
+	char name[24];
+	snprintf(name, sizeof(name), NAMED_CLIENT, h->number++, agreement);
+	h->each(h->arg, name, fd);
+}
+
+static void hand_listener(struct handing *h, struct nbds_listener *l)
+{
+	char name[24];
+	snprintf(name, sizeof(name), l->path ? NAMED_SOCKET : NAMED_LISTENER, h->number++);
+	h->each(h->arg, name, l->fd);
+	nbds_listener_leave_name(l);
+}
+
+int pl_server_hand_over(struct pl_server *s, void (*each)(void *arg, const char *name, int fd), void *arg)
+{
+	struct handing h = {each, arg, 0};
+	int r = nbds_io_hand_over(&s->io, hand_client, &h);
+	for (struct nbds_listener *l = s->listeners; r == 0 && l; l = l->next) {
+		hand_listener(&h, l);
+		nbds_listener_stop(l);
+	}
+	return r;
+}
+
+static int take_client(struct pl_server *s, int fd, uint32_t agreement)
+{
+	char name[64];
+	uint16_t flags;
+	nbds_peer_is_allowed(fd, s->allow_uids, s->allow_uid_count, name, sizeof(name)); /* it was */
+	return nbds_io_add_agreed(&s->io, fd, &s->exports[0], agreement, name, &flags);
+}
+
+/* Its name may have been removed meanwhile: then there is none to remove. */
+static int take_socket(struct pl_server *s, int fd, const char *path)
+{
+	struct nbds_listener *l = calloc(1, sizeof(*l));
+	if (!l) {
+		close(fd);
+		return pl_fail(-ENOMEM, "no memory for a listener");
+	}
+	l->fd = fd;
+	if (nbds_socket_adopt(fd, path, l) < 0)
+		pl_log(PL_LOG_WARN, "nbd", "%s", pl_error());
+	start_listener(s, l, true);
+	return 0;
+}
+
+int pl_server_take_over(struct pl_server *s, const char *name, int fd, const char *path)
+{
+	uint8_t number;
+	uint32_t agreement;
+	if (sscanf(name, NAMED_CLIENT, &number, &agreement) == 2)
+		return take_client(s, fd, agreement);
+	if (strcmp(name, NAMED_SOCKET) == 0 && path)
+		return take_socket(s, fd, path);
+	if (sscanf(name, NAMED_LISTENER, &number) == 1)
+		return pl_server_take_fd(s, fd);
+	close(fd);
+	return pl_fail(-EINVAL, "%s: not a name of what a server hands over", name);
 }
 
 /* ------------------------------------------------------------------ the end */

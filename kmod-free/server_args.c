@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { KIND_FLAG, KIND_TEXT, KIND_U32, KIND_U64, KIND_IMAGE, KIND_UID, KIND_WORD };
+enum kind { KIND_FLAG, KIND_TEXT, KIND_PATH, KIND_U32, KIND_U64, KIND_IMAGE, KIND_UID, KIND_WORD };
 
 #define AT(field) offsetof(struct pl_serve_options, field)
 
@@ -33,25 +33,25 @@ static const struct row {
 	{"--read-only", KIND_FLAG, AT(readonly), "refuse writes"},
 	{"--export", KIND_TEXT, AT(export_name), "NAME  what clients ask for; default: the empty name"},
 	{"--description", KIND_TEXT, AT(description), "TEXT  what clients may show"},
-	{"--socket", KIND_TEXT, AT(socket), "PATH  serve NBD at this unix socket"},
+	{"--socket", KIND_PATH, AT(socket), "PATH  serve NBD at this unix socket"},
 	{"--tcp", KIND_TEXT, AT(tcp), "HOST:PORT  serve NBD there; needs TLS or --insecure-tcp"},
-	{"--tls-x509", KIND_TEXT, AT(tls_certificates), "DIR  ca-cert.pem, server-cert.pem, server-key.pem"},
-	{"--tls-psk", KIND_TEXT, AT(tls_psk_file), "FILE  lines of user:hexkey"},
+	{"--tls-x509", KIND_PATH, AT(tls_certificates), "DIR  ca-cert.pem, server-cert.pem, server-key.pem"},
+	{"--tls-psk", KIND_PATH, AT(tls_psk_file), "FILE  lines of user:hexkey"},
 	{"--tls-verify-peer", KIND_FLAG, AT(tls_verify_peer), "clients must have a certificate of our CA"},
 	{"--insecure-tcp", KIND_FLAG, AT(insecure_tcp), "let TCP clients in without TLS"},
 	{"--allow-uid", KIND_UID, 0, "UID  let this user in besides root and our own"},
-	{"--pid-file", KIND_TEXT, AT(pid_file), "PATH  written when ready"},
+	{"--pid-file", KIND_PATH, AT(pid_file), "PATH  written when ready"},
 	{"--daemonize", KIND_FLAG, AT(daemonize), "return when ready, serve in the background"},
-	{"--fuse", KIND_TEXT, AT(fuse_mount_point), "DIR  show the disk as files there"},
+	{"--fuse", KIND_PATH, AT(fuse_mount_point), "DIR  show the disk as files there"},
 	{"--fuse-part-offset", KIND_U64, AT(fuse_part_offset_bytes), "N  first partition, bytes"},
 	{"--fuse-part-length", KIND_U64, AT(fuse_part_length_bytes), "N  its length"},
 	{"--fuse-allow-other", KIND_FLAG, AT(fuse_allow_other), "other users may come in"},
 	{"--nbd-device", KIND_TEXT, AT(nbd_device), "NAME  connect an nbd device of the kernel, known by this name"},
-	{"--control", KIND_TEXT, AT(control), "PATH  let operations on the bundle ask for changes at this unix socket"},
+	{"--control", KIND_PATH, AT(control), "PATH  let operations on the bundle ask for changes at this unix socket"},
 	{"--no-changes", KIND_FLAG, AT(no_changes), "the control socket tells figures, and changes nothing"},
-	{"--settings", KIND_TEXT, AT(settings), "DESCRIPTOR  limits and the like from the file beside it"},
+	{"--settings", KIND_PATH, AT(settings), "DESCRIPTOR  limits and the like from the file beside it"},
 	{"--on-full", KIND_TEXT, AT(on_full), "wait|fail  when the host has no space, whatever the settings say"},
-	{"--keeper", KIND_TEXT, AT(keeper), "PATH  be started again after death by a process with this unix socket"},
+	{"--keeper", KIND_PATH, AT(keeper), "PATH  be started again after death by a process with this unix socket"},
 	{"--resume", KIND_WORD, 0, "WORD  a word of the program that finds the images again after death"},
 	{"--bundle-lock", KIND_U32, AT(bundle_lock_fd), "FD  lock of the bundle, closed when ready"},
 	{"--debug", KIND_TEXT, AT(log_categories), "LIST  log lines of these categories"},
@@ -69,6 +69,7 @@ struct words {
 	char **argv; /* NULL: count only */
 	char *text;
 	size_t count, bytes;
+	const char *folder; /* put before paths that are not whole; NULL: they stay as they are */
 };
 
 static void add_word(struct words *w, const char *fmt, ...) PL_PRINTF(2, 3);
@@ -93,6 +94,15 @@ static void add_image(struct words *w, const char *name, const struct pl_image_r
 		 i->guid, inside ? strlen(i->name) : 0, inside ? i->name : "", i->path ? i->path : "");
 }
 
+static void add_path(struct words *w, const char *name, const char *path)
+{
+	if (!path)
+		return;
+	bool is_whole = path[0] == '/' || !w->folder;
+	add_word(w, "%s", name);
+	add_word(w, "%s%s%s", is_whole ? "" : w->folder, is_whole ? "" : "/", path);
+}
+
 static void add_row(struct words *w, const struct pl_serve_options *o, const struct row *row)
 {
 	const void *p = field(o, row);
@@ -106,6 +116,9 @@ static void add_row(struct words *w, const struct pl_serve_options *o, const str
 			add_word(w, "%s", row->name);
 			add_word(w, "%s", *(const char *const *)p);
 		}
+		break;
+	case KIND_PATH:
+		add_path(w, row->name, *(const char *const *)p);
 		break;
 	case KIND_U32:
 	case KIND_U64: {
@@ -156,16 +169,17 @@ static void find_program(char *out, size_t bytes)
 	snprintf(out, bytes, "%s/ploop-server", PLOOP_LIBEXECDIR);
 }
 
-static char **make_argv(const char *program, const struct pl_serve_options *options,
+/* @folder: see struct words. */
+static char **make_argv(const char *program, const struct pl_serve_options *options, const char *folder,
 			void (*add)(struct words *w, const char *program, const struct pl_serve_options *o))
 {
-	struct words w = {0};
+	struct words w = {.folder = folder};
 	add(&w, program, options);
 	size_t pointers = (w.count + 1) * sizeof(char *);
 	char **argv = calloc(1, pointers + w.bytes);
 	if (!argv)
 		return NULL;
-	w = (struct words){.argv = argv, .text = (char *)argv + pointers};
+	w = (struct words){.argv = argv, .text = (char *)argv + pointers, .folder = folder};
 	add(&w, program, options);
 	return argv;
 }
@@ -174,7 +188,7 @@ char **pl_serve_argv(const struct pl_serve_options *options)
 {
 	char program[4096];
 	find_program(program, sizeof(program));
-	return make_argv(program, options, add_all);
+	return make_argv(program, options, NULL, add_all);
 }
 
 /* The lock was let go long ago; who resumes finds images and takes a lock of his own. */
@@ -194,7 +208,8 @@ static void add_again(struct words *w, const char *program, const struct pl_serv
 
 char **server_args_again(const struct pl_serve_options *options, const char *program)
 {
-	return make_argv(program, options, add_again);
+	autofree char *folder = getcwd(NULL, 0);
+	return folder ? make_argv(program, options, folder, add_again) : NULL;
 }
 
 /* Pointers only. */
@@ -287,6 +302,7 @@ static int parse_row(struct server_args *a, const struct row *row, char *value)
 		*(bool *)p = true;
 		break;
 	case KIND_TEXT:
+	case KIND_PATH:
 		*(const char **)p = value;
 		break;
 	case KIND_U32:

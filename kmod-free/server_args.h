@@ -19,7 +19,7 @@ struct server_args {
 /* -EINVAL and a sentence. */
 int server_args_parse(struct server_args *args, int argc, char **argv);
 void server_args_help(void);
-/* What starts a server with these options once more, when it has died; @program: of the server. NULL-terminated, one
+/* What starts a server with these options once more, from any folder; @program: of the server. NULL-terminated, one
  * allocation, free() it. NULL: no memory. */
 char **server_args_again(const struct pl_serve_options *options, const char *program);
 

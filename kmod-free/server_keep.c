@@ -36,7 +36,7 @@ static bool can_be_found(struct server_args *args)
 void server_keep_init(struct server_keep *k, struct server_args *args)
 {
 	*k = (struct server_keep){0};
-	if (args->options.keeper && can_be_found(args))
+	if (can_be_found(args))
 		k->keeper = keeper_new();
 }
 
@@ -53,6 +53,12 @@ int server_keep_fd(const struct server_keep *k, const char *name)
 int server_keep_take(struct server_keep *k, const char *name)
 {
 	return k->keeper ? keeper_take(k->keeper, name) : -1;
+}
+
+int server_keep_each(struct server_keep *k, const char *prefix, int (*each)(void *arg, const char *name, int fd),
+		     void *arg)
+{
+	return k->keeper ? keeper_each(k->keeper, prefix, each, arg) : 0;
 }
 
 void server_keep_give(struct server_keep *k, const char *name, int fd)
@@ -94,27 +100,32 @@ void server_keep_start(struct server_keep *k, struct pl_loop *loop, const struct
 		.leave = leave,
 		.arg = arg,
 	};
-	if (r == 0)
+	if (r == 0 && options->keeper)
 		r = keeper_start(k->keeper, loop, &how);
+	k->runs = r == 0 && options->keeper;
 	if (r < 0)
 		pl_log(PL_LOG_WARN, "serve", "nobody would start this server again: %s", pl_error());
 }
 
 void server_keep_stop(struct server_keep *k)
 {
-	if (k->keeper)
+	if (k->runs)
 		keeper_stop(k->keeper);
 }
 
-void server_keep_fini(struct server_keep *k, bool leaving)
+int server_keep_fini(struct server_keep *k, bool leaving)
 {
+	int r = 0;
 	if (!k->keeper)
-		return;
-	if (leaving)
+		return 0;
+	if (k->runs && leaving)
 		keeper_left(k->keeper);
-	else
+	else if (k->runs)
 		keeper_end(k->keeper);
+	else if (leaving)
+		r = keeper_become(k->keeper, k->again);
 	keeper_free(k->keeper);
 	free(k->again);
 	free(k->program);
+	return r;
 }

@@ -9,15 +9,17 @@
 #define KEPT_FUSE     "fuse"
 #define KEPT_GREETING "fuse-greeting"
 #define KEPT_CONTROL  "control"
-#define KEPT_KERNEL   "kernel" /* the kernel's NBD connection, between two requests; given */
+#define KEPT_MANAGER  "manager" /* of services: notify_open() */
+#define KEPT_KERNEL   "kernel"  /* the kernel's NBD connection, between two requests; given */
 
 struct server_keep {
-	struct keeper *keeper; /* NULL: none is wanted */
+	struct keeper *keeper; /* NULL: nobody could start us again. It may be one without a process of its own */
+	bool runs;             /* there is such a process */
 	char *program;         /* the keeper's */
-	char **again;          /* what starts a successor */
+	char **again;          /* what starts a successor; NULL: not yet */
 };
 
-/* @args may want none, or be such that nobody could start us again. Paths of images become whole ones, for a successor
+/* @args may be such that nobody could start us again. Paths of images become whole ones, for a successor
  * stands elsewhere. */
 void server_keep_init(struct server_keep *k, struct server_args *args);
 bool server_keep_is_successor(const struct server_keep *k);
@@ -25,17 +27,22 @@ bool server_keep_is_successor(const struct server_keep *k);
 int server_keep_fd(const struct server_keep *k, const char *name);
 /* The same, the caller's from here on. */
 int server_keep_take(struct server_keep *k, const char *name);
+/* keeper_each(). */
+int server_keep_each(struct server_keep *k, const char *prefix, int (*each)(void *arg, const char *name, int fd),
+		     void *arg);
 /* For the next server alone. A failure is a warning. */
 void server_keep_give(struct server_keep *k, const char *name, int fd);
 /* A failure is a warning: what cannot be kept still works. */
 void server_keep_hold(struct server_keep *k, const char *name, int fd);
-/* We are ready. The keeper's callback and its failure are as in keeper.h; a failure is a warning. */
+/* We are ready; a keeper is started if one is wanted. Its callback and its failure are as in keeper.h; a failure is a
+ * warning. */
 void server_keep_start(struct server_keep *k, struct pl_loop *loop, const struct pl_serve_options *options, bool mortal,
 		       void (*leave)(void *arg), void *arg);
 /* The loop is about to end. */
 void server_keep_stop(struct server_keep *k);
-/* @leaving: a successor goes on; else the keeper ends too. */
-void server_keep_fini(struct server_keep *k, bool leaving);
+/* @leaving: a successor goes on, and without a keeper this process becomes it: 0 or no return, or -errno. Else the
+ * keeper ends too. */
+int server_keep_fini(struct server_keep *k, bool leaving);
 
 /* The path of a program that lies beside ours. -ENOENT. */
 int server_find_beside(const char *name, char *out, size_t out_bytes);

@@ -9,6 +9,7 @@
  *               another signal ends it, as SIGUSR2 does
  *     SIGTERM, SIGINT, SIGHUP while a file of the FUSE export is open: ignored
  *     SIGUSR1   the disk's recent events, the connections and the change that runs go to the log
+ *     asked to become the program that is installed now: server_handover.c
  *     our keeper says leave
  *               requests in flight finish -> disk closed clean -> end; mount and sockets stay, a successor goes on
  *     started by a keeper: the same start, but in the background at once, and with what the dead one left
@@ -32,7 +33,6 @@
 #include <string.h>
 
 #define FIRST_INHERITED_FD 3
-#define LEAVE_NS           (5 * NS_PER_S) /* for requests in flight to finish, when we are asked to leave */
 #define LOCK_WAIT_MS       10000          /* for the last write of the one who died before us */
 
 enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_MISUSE };
@@ -83,9 +83,12 @@ static int start_nbd(struct service *s)
 		.allow_uids = o->allow_uids,
 		.allow_uid_count = o->allow_uid_count,
 		.drained = service_drained,
+		.rested = service_rested,
 		.arg = s,
 	};
 	int r = pl_server_new(s->loop, &server, &s->server);
+	if (r == 0 && server_keep_is_successor(&s->keep))
+		return service_take_over(s);
 	if (r == 0 && o->socket)
 		r = pl_server_listen_unix(s->server, o->socket);
 	if (r == 0 && o->tcp)
@@ -157,7 +160,8 @@ static void on_full(void *arg, bool full)
 static void start_control(struct service *s)
 {
 	const char *path = s->options->control;
-	s->engine = (struct control_engine){.disk = s->disk, .chain = &s->options->chain};
+	s->engine = (struct control_engine){.disk = s->disk, .chain = &s->options->chain,
+					    .hand_over = service_hand_over, .arg = s};
 	struct control_backend backend = control_engine_backend(&s->engine);
 	int kept = server_keep_fd(&s->keep, KEPT_CONTROL);
 	backend.no_changes = s->options->no_changes;
@@ -167,7 +171,7 @@ static void start_control(struct service *s)
 	if (r < 0)
 		r = control_server_start(s->loop, &backend, path, &s->control);
 	if (r < 0) {
-		pl_log(PL_LOG_WARN, "serve", "no snapshots of this disk while it runs: %s", pl_error());
+		pl_log(PL_LOG_WARN, "serve", "nothing can be asked of this disk while it runs: %s", pl_error());
 		return;
 	}
 	server_keep_hold(&s->keep, KEPT_CONTROL, control_server_socket(s->control));
@@ -269,7 +273,8 @@ static void end_transports(struct service *s)
 static int finish(struct service *s)
 {
 	int r = 0;
-	notify_tell(s->manager, "STOPPING=1\nSTATUS=closing the disk");
+	if (!s->leaving)
+		notify_tell(s->manager, "STOPPING=1\nSTATUS=closing the disk");
 	end_transports(s);
 	if (s->loop)
 		r = end_server(s);
@@ -287,8 +292,8 @@ static int finish(struct service *s)
 	if (s->pid_path && !s->leaving)
 		unlink(s->pid_path);
 	free(s->pid_path);
-	server_keep_fini(&s->keep, s->leaving);
-	return r;
+	int ended = server_keep_fini(&s->keep, s->leaving);
+	return r < 0 ? r : ended;
 }
 
 /* What stands in the way of a successor; NULL: nothing, requests are done. */
@@ -302,7 +307,7 @@ static const char *try_to_leave(struct service *s)
 		return "its chain of images is being changed";
 	if (s->options->nbd_device)
 		return NULL;
-	return fuse_export_drain(s->fuse, pl_now_ns() + LEAVE_NS) < 0 ? pl_error() : NULL;
+	return fuse_export_drain(s->fuse, pl_now_ns() + SERVICE_LEAVE_NS) < 0 ? pl_error() : NULL;
 }
 
 static void leave(struct service *s)
@@ -312,7 +317,7 @@ static void leave(struct service *s)
 	s->leaving = !why;
 	s->drained = s->leaving && !s->options->nbd_device;
 	if (s->leaving && !s->drained)
-		service_leave_connections(s, LEAVE_NS);
+		service_leave_connections(s, SERVICE_LEAVE_NS);
 	if (why)
 		keeper_stay(s->keep.keeper, why);
 	pl_log(PL_LOG_INFO, "serve", "asked to leave: %s", why ? why : "a successor goes on");
@@ -380,16 +385,21 @@ int main(int argc, char **argv)
 		.inherited = daemon_inherited_sockets(),
 		.end.leave = args.options.leave,
 	};
+	server_keep_init(&s.keep, &args);
+	bool successor = server_keep_is_successor(&s.keep);
 	if (!args.options.socket && !args.options.tcp && !args.options.fuse_mount_point && !args.options.nbd_device &&
-	    s.inherited == 0) {
+	    s.inherited == 0 && !successor) {
 		fprintf(stderr, "ploop-server: nowhere to serve: give --socket, --tcp, --fuse or --nbd-device\n");
 		return EXIT_MISUSE;
 	}
 	if (args.options.fuse_mount_point || args.options.nbd_device)
 		daemon_mark(argv[0]);
-	s.manager = notify_open(s.options->daemonize);
-	server_keep_init(&s.keep, &args);
-	s.background = server_keep_is_successor(&s.keep);
+	s.manager = server_keep_take(&s.keep, KEPT_MANAGER);
+	if (s.manager < 0)
+		s.manager = notify_open(s.options->daemonize);
+	if (s.manager >= 0)
+		server_keep_hold(&s.keep, KEPT_MANAGER, s.manager);
+	s.background = successor && args.options.daemonize;
 	daemon_log_start(s.background, args.options.log_categories);
 	if (args.options.daemonize && !s.background && daemon_begin(&ready_fd) < 0)
 		return fail(&s);

@@ -21,6 +21,9 @@ struct service {
 	struct control_server *control;
 	struct server_keep keep;
 	bool leave_wanted, leaving;
+	struct pl_change *handover; /* NULL: nobody asked for one */
+	uint64_t asked_ns;
+	struct pl_timer patience;
 	bool background, stopping, drained, signal_armed;
 	bool closing; /* clients, FUSE and control are gone */
 	struct server_close end;
@@ -31,6 +34,18 @@ struct service {
 	struct signalfd_siginfo signal;
 	struct pl_timer drain;
 };
+
+#define SERVICE_LEAVE_NS (5 * NS_PER_S) /* for requests in flight to finish, when we are asked to leave */
+
+/* ---- server_handover.c */
+
+/* The backend's hand_over, with the service as arg; what the NBD server calls when its clients rest. */
+void service_hand_over(void *arg, struct pl_change *change);
+void service_rested(void *arg);
+/* If one is under way: it comes to nothing, because of @err and the sentence. */
+void service_stay(struct service *s, int err);
+/* What a predecessor's clients and listeners are. -errno. */
+int service_take_over(struct service *s);
 
 /* ---- server_stop.c */
 

@@ -52,6 +52,7 @@ static void stop(struct service *s, const char *why)
 		return;
 	}
 	pl_log(PL_LOG_INFO, "serve", "stopping: %s", why);
+	service_stay(s, pl_fail(-EBUSY, "the disk is being closed"));
 	if (s->control)
 		control_server_close(s->control);
 	be_patient(s, DRAIN_NS);

@@ -133,6 +133,13 @@ static void retry(void *arg)
 	((struct control_fake *)arg)->retries++;
 }
 
+static void hand_over(void *arg, struct pl_change *change)
+{
+	struct control_fake *f = arg;
+	f->handovers++;
+	begin(f, change, false);
+}
+
 void control_fake_finish(struct control_fake *f, int res)
 {
 	struct pl_change *change = f->change;

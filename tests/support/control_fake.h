@@ -19,7 +19,7 @@ struct control_fake {
 	struct pl_disk_stat stat; /* what stat tells; set and set_on_full change it */
 	uint32_t retries;
 	char replaced_by[CONTROL_NAME_BYTES + 1];
-	uint32_t pushes, abandons, switches, merges, replaces, finishes, cancels;
+	uint32_t pushes, abandons, switches, merges, replaces, finishes, handovers, cancels;
 	uint32_t child; /* of the last merge, or the place of the last replace */
 	enum pl_merge_into into;
 	struct pl_switch_options options; /* of the last switch; its cbt_uuid lies in @uuid */

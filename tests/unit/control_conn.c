@@ -295,6 +295,22 @@ Test(control_conn, replacing_is_a_change_and_takes_plain_names)
 	cr_assert(eq(u32, fake.replaces, 1));
 }
 
+Test(control_conn, a_handover_runs_alone_and_goes_on_without_who_asked)
+{
+	expect(b, PUSH(2, "x"), "result");
+	expect(a, DO(2, "handover"), "EBUSY");
+	expect(b, DO(3, "abandon"), "result");
+	cr_assert(eq(str, (char *)tell(a, DO(3, "handover")), ""));
+	expect(b, DO(4, "handover"), "{\"id\":4,\"error\":\"EBUSY\",\"message\":\"a handover is running");
+	control_fake_finish(&fake, 0);
+	cr_assert(strstr(hear(a), "{\"id\":3,\"result\":{\"pause_ns\":1234567}}") != NULL, "%s", said);
+	cr_assert(eq(str, (char *)tell(a, DO(4, "handover")), ""));
+	leave(a);
+	cr_assert(not(fake.cancelled));
+	control_fake_finish(&fake, -EBUSY);
+	cr_assert(eq(u32, fake.handovers, 2));
+}
+
 Test(control_conn, only_neighbours_can_be_merged)
 {
 	expect(a, "{\"id\":2,\"do\":\"merge\",\"child\":0,\"into\":\"child\"}\n", "EINVAL");

@@ -408,37 +408,6 @@ Test(nbds_conn, requests_that_complete_after_the_kill_give_their_buffers_back)
 	expect_nothing();
 }
 
-/* Two writes, of which @before bytes have come when it is told to rest: what it leaves in the socket. */
-static size_t left_after_rest(size_t before)
-{
-	enum { LENGTH = 64 * 1024 };
-	static uint8_t p[2 * (NBDS_REQUEST_HEAD_BYTES + LENGTH)];
-	teardown(); /* of the one before */
-	setup();
-	nbds_conn_fini(&conn);
-	cr_assert(eq(int, nbds_conn_init_agreed(&conn, &fake.backend, &fake.exports[0], "test"), 0));
-	put_request(p, 0, NBDS_CMD_WRITE, 1, 0, LENGTH);
-	put_request(p + sizeof(p) / 2, 0, NBDS_CMD_WRITE, 2, LENGTH, LENGTH);
-	cr_assert(eq(sz, feed_stepwise(p, before, SIZE_MAX), 0));
-	nbds_conn_rest(&conn);
-	size_t left = feed_stepwise(p + before, sizeof(p) - before, SIZE_MAX);
-	cr_assert(nbds_conn_is_at_rest(&conn));
-	for (uint64_t cookie = 1; output_bytes > 0; cookie++)
-		cr_assert(eq(u32, expect_simple(cookie), 0u));
-	return left;
-}
-
-Test(nbds_conn, comes_to_rest_between_two_requests_and_takes_no_byte_of_the_next)
-{
-	enum { REQUEST = NBDS_REQUEST_HEAD_BYTES + 64 * 1024 };
-	cr_assert(eq(sz, left_after_rest(0), 2 * REQUEST));
-	cr_assert(eq(sz, left_after_rest(1), REQUEST));
-	cr_assert(eq(sz, left_after_rest(NBDS_REQUEST_HEAD_BYTES), REQUEST));
-	cr_assert(eq(sz, left_after_rest(REQUEST - 1), REQUEST));
-	cr_assert(eq(sz, left_after_rest(REQUEST), REQUEST));
-	cr_assert(eq(sz, left_after_rest(REQUEST + 5), 0));
-}
-
 Test(nbds_conn, disconnect_lets_what_is_in_flight_finish)
 {
 	go("");

@@ -6,7 +6,7 @@ new_disk d
 new_disk e
 each "a disk that does not run"
 run_mustfail 1 ploop stat d
-expect_line stderr 'no server has it open for writing'
+expect_line stderr 'no server has it open'
 run_mustfail 1 ploop stat nowhere
 run_mustfail 2 ploop stat --json --openmetrics d
 run_mustfail 2 ploop stat --watch=0 d
@@ -57,3 +57,36 @@ done
 stop_server
 wait "$watcher" || { cat rates; fail "it ended with $?"; }
 expect_line rates "^$PWD/d/root.hds +[0-9]+ "
+
+each "of those that read: a disk, a snapshot of it, a list of images; in every form"
+run_check ploop snapshot d
+uuid=$("$PLOOP" snapshot-list -H -o uuid d | head -n1)
+count=0
+for words in "-r d" "-u $uuid d" "$PWD/e/root.hds"; do
+	# shellcheck disable=SC2086
+	run_check ploop serve --daemonize --socket "$PWD/s$((++count))" --pid-file "$PWD/pid$count" $words
+	run_check qemu-io -r -f raw -c 'read 0 4k' "nbd+unix:///?socket=$PWD/s$count"
+done
+run_check ploop stat d
+[ "$(grep -cF "$PWD/d/root.hds" stdout)" = 2 ] || fail "not both of d"
+run_check ploop stat e/root.hds
+expect_line stdout "$PWD/e/root.hds$"
+run_check ploop stat --json d e
+[ "$(jq -c '[.disks[] | select(.read_bytes >= 4096)] | length' stdout)" = 3 ] || fail "what was read is not counted"
+run_check ploop stat --openmetrics d e
+[ "$(grep '^ploop_requests_total' stdout | grep -c 'op="read"')" = 3 ] || fail "not a sample each"
+[ -z "$(grep -v '^#' stdout | sed 's/ [^ ]*$//' | sort | uniq -d)" ] || fail "samples of one name"
+"$PLOOP" stat --watch d e >rates 2>&1 &
+watcher=$!
+for _ in $(seq 300); do
+	[ "$(wc -l <rates)" -lt 4 ] || break
+	sleep 0.1
+done
+kill -INT "$watcher"
+wait "$watcher"
+[ "$(grep -c "^$PWD/[de]/root.hds" rates)" -ge 3 ] || fail "not a line each"
+for i in 1 2 3; do
+	run_check kill "$(cat pid$i)"
+	await is_gone pid$i || fail "it does not end"
+done
+run_mustfail 1 ploop stat d
