@@ -3,18 +3,10 @@
 # flushed or not. ROUNDS=50 for more.
 # timeout: 1800
 . "$(dirname "$0")/lib.sh"
-need qemu-img
 
 for round in $(seq "${ROUNDS:-5}"); do
 	each "round $round"
-	# Small clusters, and often new ones: first writes are what is at stake.
-	if [ $((round % 4)) != 0 ]; then
-		rm -f disk.hds promises
-		run_check qemu-img create -q -f parallels -o cluster_size=32768 disk.hds 64M
-	fi
-	start_server
-	start_writer
-	sleep "0.$((RANDOM % 5))$((RANDOM % 10))"
+	write_for_a_moment "$round"
 	kill -KILL "$SERVER_PID"
 	wait "$SERVER_PID" 2>/dev/null
 	end_writer
