@@ -89,7 +89,7 @@ $(BUILD)/ploop-server: $(BUILD)/obj/kmod-free/server_main.o $(ARCHIVES)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(BUILD)/libserve.a $(BUILD)/libsnapshot.a $(BUILD)/libengine.a $(BUILD)/liblayout.a -Wl,--as-needed $(SERVE_LIBS) $(ENGINE_LIBS)
 
-$(BUILD)/ploop-keeper: $(addprefix $(BUILD)/obj/kmod-free/,keeper_main.o keeper_kept.o keeper_program.o)
+$(BUILD)/ploop-keeper: $(addprefix $(BUILD)/obj/kmod-free/,keeper_main.o keeper_kept.o keeper_program.o keeper_rejoin.o)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^
 

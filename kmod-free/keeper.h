@@ -8,7 +8,9 @@
  * It knows nothing of disks. A server hands it what must not be closed under two names or twenty, a transport's
  * connections to the kernel, its listening sockets, shared memory with requests that have no answer yet, and takes by
  * the same names what a dead predecessor left. Everything a successor needs is in those, in the image and its holder,
- * and in the bundle's descriptor; so the words that start it say where to look, not what was there.
+ * and in the bundle's descriptor; so the words that start it say where to look, not what was there. A connection to the
+ * kernel that ended with a server is made anew before the next one is started: what the kernel sends again comes
+ * sooner, and waits in the socket.
  *
  *	dies                     what happens                                            who sees it
  *	server, after a second   it is started again at once                             nobody: requests wait
@@ -46,6 +48,9 @@
 /* Kept like the rest, but the keeper itself uses them. */
 #define KEEPER_FD_WORDS   "words"   /* memory: what to start, words that end with a 0 each */
 #define KEEPER_FD_COMMAND "command" /* the listening command socket */
+#define KEEPER_FD_REJOIN  "rejoin"  /* memory: what to say to the kernel when a server has died (keeper_rejoin.h) */
+#define KEEPER_FD_KERNEL  "kernel"  /* a connection to the kernel, for the next server; made by that, or given */
+#define KEEPER_REJOIN_FD  200       /* of the kernel's end, in that message; above every number a keeper has */
 /* Passed along with what is kept. */
 #define KEEPER_FD_LINE    "line"    /* the life line */
 

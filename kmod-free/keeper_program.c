@@ -1,5 +1,7 @@
 #include "kmod-free/keeper_program.h"
 
+#include "kmod-free/keeper_rejoin.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -35,6 +37,15 @@ static char **read_words(int fd)
 	return count ? words : NULL;
 }
 
+/* One that left has given its connection to the next. */
+static void rejoin_kernel(struct kept_fds *all)
+{
+	int message = kept_find(all, KEEPER_FD_REJOIN);
+	int fd = message >= 0 && kept_find(all, KEEPER_FD_KERNEL) < 0 ? keeper_rejoin(message) : -1;
+	if (fd >= 0)
+		kept_put(all, KEEPER_FD_KERNEL, fd, true);
+}
+
 _Noreturn void keeper_become_server(const struct kept_fds *kept, int line)
 {
 	struct keeper_message m = {.word = KEEPER_WHY};
@@ -43,6 +54,7 @@ _Noreturn void keeper_become_server(const struct kept_fds *kept, int line)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
+	rejoin_kernel(&all);
 	char **words = read_words(kept_find(kept, KEEPER_FD_WORDS));
 	if (words && kept_put(&all, KEEPER_FD_LINE, line, false) && kept_pass(&all) == 0)
 		execv(words[0], words);

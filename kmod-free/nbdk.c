@@ -2,10 +2,12 @@
 
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "kmod-free/keeper.h"
 #include "kmod-free/nbdk_netlink.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 static int make_pair(int *kernels, int *ours)
@@ -51,5 +53,20 @@ int nbdk_resume(const char *backend, int *fd)
 		r = nbdk_reconnect(backend, index, kernels);
 	if (r == 0)
 		*fd = fd_steal(&ours);
+	return r;
+}
+
+int nbdk_rejoin_message(const char *backend, int *fd)
+{
+	uint64_t index;
+	int r = nbdk_find(backend, &index);
+	if (r < 0)
+		return r;
+	autofd int file = memfd_create("ploop-rejoin", MFD_CLOEXEC);
+	if (file < 0)
+		return pl_fail(-errno, "memory for a message: %s", strerror(errno));
+	r = nbdk_write_reconnect(backend, index, KEEPER_REJOIN_FD, file);
+	if (r == 0)
+		*fd = fd_steal(&file);
 	return r;
 }

@@ -5,8 +5,9 @@
  *
  *	the server leaves     it stops between two requests, and the keeper gives its end of the pair to the next one: the
  *	                      kernel sees nothing, and what it sends meanwhile waits in the socket
- *	the server dies       the pair ends with it, in the middle of anything; the next server makes another, before it
- *	                      opens the disk, since the kernel sends again only what it looks at after that */
+ *	the server dies       the pair ends with it, in the middle of anything; the keeper makes another at once, or the next
+ *	                      server before it opens the disk, since the kernel sends again only what it looks at after
+ *	                      that */
 #ifndef PLOOP_NBDK_H
 #define PLOOP_NBDK_H
 
@@ -19,5 +20,9 @@ int nbdk_start(struct pl_server *server, const struct pl_disk *disk, const char 
 /* The device of that name, whose server died, goes on over *@fd, which is for pl_server_take_kernel(). -ENOENT: there
  * is no such device any more · the errno of netlink. */
 int nbdk_resume(const char *backend, int *fd);
+
+/* What the keeper of that device's server says in the next one's stead (KEEPER_FD_REJOIN): *@fd. -ENOENT: there is no
+ * such device · the errno of netlink. */
+int nbdk_rejoin_message(const char *backend, int *fd);
 
 #endif

@@ -205,18 +205,39 @@ int nbdk_connect(const struct nbdk_device *device, uint64_t *index)
 	return r;
 }
 
-static int try_reconnect(const char *backend, uint64_t index, int socket_fd)
+static int new_reconnect(const char *backend, uint64_t index, int socket_fd, struct nl_sock **sock,
+			 struct nl_msg **out)
 {
-	autonlsock struct nl_sock *sock = NULL;
 	int family;
-	int r = open_family(&sock, &family);
+	int r = open_family(sock, &family);
 	if (r < 0)
 		return r;
 	autonlmsg struct nl_msg *msg = new_command(family, NBD_CMD_RECONFIGURE);
 	if (!msg || nla_put_u32(msg, NBD_ATTR_INDEX, (uint32_t)index) < 0 ||
 	    nla_put_string(msg, NBD_ATTR_BACKEND_IDENTIFIER, backend) < 0 || put_socket(msg, socket_fd) < 0)
 		return pl_fail(-ENOMEM, "no memory for netlink");
-	return ask(sock, msg, &(struct answer){0});
+	*out = nlmsg_steal(&msg);
+	return 0;
+}
+
+static int try_reconnect(const char *backend, uint64_t index, int socket_fd)
+{
+	autonlsock struct nl_sock *sock = NULL;
+	autonlmsg struct nl_msg *msg = NULL;
+	int r = new_reconnect(backend, index, socket_fd, &sock, &msg);
+	return r < 0 ? r : ask(sock, msg, &(struct answer){0});
+}
+
+int nbdk_write_reconnect(const char *backend, uint64_t index, int socket_fd, int out)
+{
+	autonlsock struct nl_sock *sock = NULL;
+	autonlmsg struct nl_msg *msg = NULL;
+	int r = new_reconnect(backend, index, socket_fd, &sock, &msg);
+	if (r < 0)
+		return r;
+	nl_complete_msg(sock, msg);
+	const struct nlmsghdr *head = nlmsg_hdr(msg);
+	return write(out, head, head->nlmsg_len) == (ssize_t)head->nlmsg_len ? 0 : pl_fail(-EIO, "write a message");
 }
 
 /* The kernel may not have seen yet that the old connection is dead. */

@@ -11,9 +11,10 @@
  *
  * When the connection ends without being told to, because the server died, the device waits for another one: new
  * requests at the door, those that were sent until the block layer's timer looks at them, which it does each
- * NBDK_BEAT_MS: then they are sent again. A look that comes before there is another connection is lost, and the next
- * one is up to a second later than the beat (the block layer rounds its timer), so the beat is longer than a server
- * takes to come back. The price is that with a server that is only slow, or a write that waits for space, each look
+ * NBDK_BEAT_MS: then they are sent again. A look that comes before there is another connection is lost, so the beat is
+ * longer than a keeper takes to make it. A look comes in time as long as some request is always under way; after a
+ * pause, and after a look that was lost, the block layer rounds its timer up, by 1.02 s (HZ 250, 1000) or 1.28 s
+ * (HZ 100). The price is that with a server that is only slow, or a write that waits for space, each look
  * writes a line "Possible stuck request" to the kernel's log for each request. That cannot be had otherwise: how long a
  * request is waited for is fixed when it is sent, before anybody knows that it will wait, and a look is all that sends
  * it again. (dm-multipath would, without looks; but it cannot tell the host's EIO from a dead path.)
@@ -47,6 +48,10 @@ int nbdk_connect(const struct nbdk_device *device, uint64_t *index);
 /* Give a device whose server died, or is dying just now, another connection, @socket_fd, which stays the caller's too:
  * it sends again what has no answer. */
 int nbdk_reconnect(const char *backend, uint64_t index, int socket_fd);
+
+/* The message by which another process does that once, as bytes to @out; there the socket has the number @socket_fd.
+ * The kernel's answer is one errno; -ENOSPC: it has not seen yet that the old connection is dead. */
+int nbdk_write_reconnect(const char *backend, uint64_t index, int socket_fd, int out);
 
 /* The connected device of that name. -ENOENT, without a sentence. */
 int nbdk_find(const char *backend, uint64_t *index);

@@ -10,7 +10,6 @@
 #define KEPT_GREETING "fuse-greeting"
 #define KEPT_CONTROL  "control"
 #define KEPT_MANAGER  "manager" /* of services: notify_open() */
-#define KEPT_KERNEL   "kernel"  /* the kernel's NBD connection, between two requests; given */
 
 struct server_keep {
 	struct keeper *keeper; /* NULL: nobody could start us again. It may be one without a process of its own */

@@ -103,21 +103,35 @@ static int resume_kernel_nbd(struct service *s)
 {
 	if (!s->options->nbd_device || !server_keep_is_successor(&s->keep))
 		return 0;
-	s->kernel_fd = server_keep_take(&s->keep, KEPT_KERNEL);
+	s->kernel_fd = server_keep_take(&s->keep, KEEPER_FD_KERNEL);
 	int r = s->kernel_fd < 0 ? nbdk_resume(s->options->nbd_device, &s->kernel_fd) : 0;
 	if (r == -ENOENT)
 		s->drained = true; /* taken down just when our predecessor died: the disk is to be closed */
 	return r == -ENOENT ? 0 : r;
 }
 
+/* Without it the next server speaks for itself, somewhat later. */
+static void keep_rejoin_message(struct service *s)
+{
+	autofd int message = -1;
+	if (server_keep_fd(&s->keep, KEEPER_FD_REJOIN) < 0 &&
+	    nbdk_rejoin_message(s->options->nbd_device, &message) == 0)
+		server_keep_hold(&s->keep, KEEPER_FD_REJOIN, message);
+}
+
 static int start_kernel_nbd(struct service *s)
 {
 	uint16_t flags;
+	int r;
 	if (!s->options->nbd_device || s->drained)
 		return 0;
 	if (s->kernel_fd >= 0)
-		return pl_server_take_kernel(s->server, fd_steal(&s->kernel_fd), &flags);
-	return nbdk_start(s->server, s->disk, s->options->nbd_device);
+		r = pl_server_take_kernel(s->server, fd_steal(&s->kernel_fd), &flags);
+	else
+		r = nbdk_start(s->server, s->disk, s->options->nbd_device);
+	if (r == 0)
+		keep_rejoin_message(s);
+	return r;
 }
 
 static int start_fuse(struct service *s)
@@ -239,7 +253,7 @@ static int end_server(struct service *s)
 		return 0;
 	autofd int kernel = pl_server_left_kernel(s->server);
 	if (kernel >= 0)
-		server_keep_give(&s->keep, KEPT_KERNEL, kernel);
+		server_keep_give(&s->keep, KEEPER_FD_KERNEL, kernel);
 	pl_server_kill(s->server);
 	while (pl_server_connections(s->server) > 0) {
 		int r = pl_loop_step(s->loop, true);

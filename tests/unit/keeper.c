@@ -10,10 +10,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #define ROLE "PLOOP_KEEPER_TEST" /* its value is the command socket */
@@ -27,6 +29,7 @@ struct part {
 
 static char program[512], holder_of_fds[512], command[512];
 static int gift[2] = {-1, -1}; /* a pipe whose writing end the first server gives to the next */
+static int message = -1;       /* what the first server has said to the kernel when it has died */
 
 static void on_leave(void *arg)
 {
@@ -41,7 +44,8 @@ static void on_leave(void *arg)
 	_exit(0);
 }
 
-/* The words are "PROGRAM [die | stubborn | mortal]". @notes: kept from the first on. */
+/* The words are "PROGRAM [die | stubborn | mortal | joined | alone]"; the last two come with a connection to the kernel
+ * or without, or not at all. @notes: kept from the first on. */
 static void play(struct part *p, const char *how, int notes)
 {
 	char *words[] = {program, (char *)how, NULL};
@@ -85,6 +89,10 @@ __attribute__((constructor)) static void play_server(int argc, char **argv)
 		keeper_why(p.keeper, "it was told to die");
 		_exit(1);
 	}
+	if (strcmp(argv[1], "alone") == 0 && keeper_fd(p.keeper, KEEPER_FD_KERNEL) >= 0)
+		_exit(1);
+	if (strcmp(argv[1], "joined") == 0 && keeper_fd(p.keeper, KEEPER_FD_KERNEL) < 0)
+		_exit(1);
 	play(&p, argv[1], keeper_fd(p.keeper, "notes"));
 }
 
@@ -117,7 +125,8 @@ static pid_t start(const char *how)
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct part p = {.keeper = keeper_new()};
-		if (keeper_keep(p.keeper, "notes", notes[1]) < 0)
+		if (keeper_keep(p.keeper, "notes", notes[1]) < 0 ||
+		    (message >= 0 && keeper_keep(p.keeper, KEEPER_FD_REJOIN, message) < 0))
 			_exit(1);
 		play(&p, how, notes[1]);
 	}
@@ -214,6 +223,37 @@ Test(keeper, what_is_given_is_the_next_servers_alone)
 	kill(second, SIGKILL);
 	cr_assert(ne(int, next_server(), second));
 	cr_assert(not(gift_is_held(20000)), "it was kept");
+	end();
+}
+
+/* Of a type that the kernel of netlink itself answers. */
+static void make_message(uint16_t type)
+{
+	struct nlmsghdr head = {
+		.nlmsg_len = sizeof(head),
+		.nlmsg_type = type,
+		.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+	};
+	message = memfd_create("message", MFD_CLOEXEC);
+	cr_assert(eq(sz, (size_t)write(message, &head, sizeof(head)), sizeof(head)));
+}
+
+Test(keeper, the_kernel_has_a_new_connection_before_each_next_server)
+{
+	make_message(NLMSG_NOOP);
+	pid_t first = start("joined");
+	for (int i = 0; i < 3; i++) {
+		kill(first, SIGKILL);
+		first = next_server();
+	}
+	end();
+}
+
+Test(keeper, a_kernel_that_refuses_is_left_to_the_next_server)
+{
+	make_message(NLMSG_MIN_TYPE + 7); /* no such family */
+	kill(start("alone"), SIGKILL);
+	next_server();
 	end();
 }
 
