@@ -35,7 +35,7 @@
 #define BOUNCE_BYTES (1u << 20)
 #define RUN_MAX_BYTES (32u << 20) /* a fragment takes no further cluster beyond it */
 #define FREED_MAX 512u            /* unmapped clusters that wait for a round before one is demanded */
-#define PARK_RETRY_NS (500 * NS_PER_MS)
+#define PARK_RETRY_NS (200 * NS_PER_MS)
 
 struct frag;
 typedef void frag_step(struct frag *f);
