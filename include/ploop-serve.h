@@ -239,8 +239,8 @@ PL_API int pl_device_leave(struct pl_device *device);
 PL_API int pl_device_list(struct pl_device ***out, size_t *count);
 PL_API void pl_device_list_free(struct pl_device **devices, size_t count);
 
-/* A sentence for each disk that runs but is in no list, since its entry in the run directory was wiped: how to end it.
- */
+/* A sentence for each disk over FUSE that runs but is in no list, since its entry in the run directory was wiped: how
+ * to end it. One over nbd gets its entry again by itself. */
 PL_API int pl_device_lost(void (*each)(void *arg, const char *sentence), void *arg);
 
 /* Where its server listens: at the control socket of its bundle; when it is open for reading, or a list of images, at

@@ -33,7 +33,7 @@ DEFINE_AUTO(struct pl_device *, device, pl_device_free, NULL)
 
 /* ------------------------------------------------------------------ who is it */
 
-static int copy_images(struct pl_device *d, const struct pl_chain_spec *chain)
+int device_copy_images(struct pl_device *d, const struct pl_chain_spec *chain)
 {
 	d->images = calloc(chain->count, sizeof(*d->images));
 	if (!d->images)
@@ -57,7 +57,7 @@ static int new_device(const struct pl_attach_options *o, const struct transport 
 	d->readonly = o->serve->readonly;
 	snprintf(d->transport, sizeof(d->transport), "%s", transport->name);
 	snprintf(d->front, sizeof(d->front), "%s", front->name);
-	int r = copy_images(d, &o->serve->chain);
+	int r = device_copy_images(d, &o->serve->chain);
 	if (r < 0)
 		return r;
 	*out = device_steal(&d);
@@ -188,6 +188,7 @@ int pl_device_attach(const struct pl_attach_options *o, struct pl_device **out)
 	if (r < 0)
 		return r;
 	const struct front *front = front_choose();
+	device_restore();
 	r = new_device(o, transport, front, &d);
 	if (r == 0)
 		r = registry_lock(&all);

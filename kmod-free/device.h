@@ -17,7 +17,12 @@ bool device_name_of(const char *word, char name[32]);
 /* Remove what crashed mounts left, as far as nothing uses it. */
 void device_clean_stale(void);
 
-/* device.c: all of it, as far as it is there; the caller holds the entry's lock. */
+/* restore.c: make entries of those that run without one; each is told in the log. */
+void device_restore(void);
+
+/* device.c: the images by their whole paths. */
+int device_copy_images(struct pl_device *device, const struct pl_chain_spec *chain);
+/* All of it, as far as it is there; the caller holds the entry's lock. */
 int device_take_down(const struct pl_device *device, uint64_t deadline_ns);
 
 #endif

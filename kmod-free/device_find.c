@@ -67,6 +67,7 @@ int pl_device_list(struct pl_device ***out, size_t *count)
 {
 	char **names;
 	size_t name_count, n = 0;
+	device_restore();
 	int r = registry_names(&names, &name_count);
 	if (r < 0)
 		return r;

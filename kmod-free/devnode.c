@@ -39,9 +39,14 @@ int devnode_make(const char *path, uint64_t dev)
 	return r;
 }
 
-void devnode_remove(const char *path, uint64_t dev)
+uint64_t devnode_number(const char *path)
 {
 	struct stat st;
-	if (*path && lstat(path, &st) == 0 && S_ISBLK(st.st_mode) && st.st_rdev == dev)
+	return lstat(path, &st) == 0 && S_ISBLK(st.st_mode) ? st.st_rdev : 0;
+}
+
+void devnode_remove(const char *path, uint64_t dev)
+{
+	if (*path && dev && devnode_number(path) == dev)
 		unlink(path);
 }

@@ -15,6 +15,9 @@ bool devnode_is_free(const char *path);
 /* Make it appear at @path at once; a node that was there is replaced. */
 int devnode_make(const char *path, uint64_t dev);
 
+/* Its device number; 0: there is no such node. */
+uint64_t devnode_number(const char *path);
+
 /* Remove it if it still is @dev. */
 void devnode_remove(const char *path, uint64_t dev);
 

@@ -132,6 +132,16 @@ bool dmt_exists(const char *name)
 	return get_info(name, &info, &ours);
 }
 
+bool dmt_find(const char *name, uint64_t *dev)
+{
+	struct dm_info info;
+	bool ours;
+	if (!get_info(name, &info, &ours) || !ours)
+		return false;
+	*dev = makedev(info.major, info.minor);
+	return true;
+}
+
 /* ------------------------------------------------------------------ make, exchange */
 
 static int add_map(struct dm_task *task, const struct dmt_map *map)

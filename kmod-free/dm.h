@@ -26,6 +26,9 @@ int dmt_probe(void);
 /* Has anybody a device of that name? */
 bool dmt_exists(const char *name);
 
+/* The number of a device of ours. False: there is none. */
+bool dmt_find(const char *name, uint64_t *dev);
+
 /* Make it; *@dev is its number. -EBUSY: the name is taken. */
 int dmt_create(const char *name, const struct dmt_map *map, uint64_t *dev);
 

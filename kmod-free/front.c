@@ -31,6 +31,15 @@ const struct front *front_choose(void)
 	return fronts[i];
 }
 
+void front_recognise(struct pl_device *d)
+{
+	size_t i = 0;
+	while (!fronts[i]->recognise(d))
+		i++;
+	snprintf(d->front, sizeof(d->front), "%s", fronts[i]->name);
+	pl_error_clear();
+}
+
 /* ------------------------------------------------------------------ plain nodes */
 
 static int nodes_probe(void)
@@ -57,6 +66,13 @@ static int nodes_add_partition(struct pl_device *d, uint64_t offset_bytes, uint6
 	return r == 0 ? devnode_make(d->partition, d->partition_dev) : r;
 }
 
+static bool nodes_recognise(struct pl_device *d)
+{
+	d->dev = d->raw_dev;
+	d->partition_dev = devnode_number(d->partition);
+	return true;
+}
+
 static int nodes_remove(const struct pl_device *d, uint64_t deadline_ns)
 {
 	int r = d->raw_dev ? blkpart_remove_all(d->raw_dev, deadline_ns) : 0;
@@ -72,5 +88,6 @@ const struct front front_nodes = {
 	.is_free = nodes_are_free,
 	.make = nodes_make,
 	.add_partition = nodes_add_partition,
+	.recognise = nodes_recognise,
 	.remove = nodes_remove,
 };

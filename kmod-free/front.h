@@ -18,6 +18,8 @@ struct front {
 	int (*make)(struct pl_device *device);
 	/* Make the name of partition 1, or move it there; sets partition_dev. */
 	int (*add_partition)(struct pl_device *device, uint64_t offset_bytes, uint64_t length_bytes);
+	/* Has it made a name for raw_dev? Sets dev, and partition_dev where there is one. */
+	bool (*recognise)(struct pl_device *device);
 	/* Take all down, also what is half made. -EBUSY: it was still in use at @deadline_ns. */
 	int (*remove)(const struct pl_device *device, uint64_t deadline_ns);
 };
@@ -26,6 +28,8 @@ extern const struct front front_dm, front_nodes;
 
 /* The best that works here. */
 const struct front *front_choose(void);
+/* Which one stands before raw_dev, with the numbers it has made; the last recognises all. */
+void front_recognise(struct pl_device *device);
 /* The one of a running disk. -EINVAL. */
 int front_find(const char *name, const struct front **out);
 

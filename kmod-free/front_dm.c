@@ -54,6 +54,12 @@ static int dm_add_partition(struct pl_device *d, uint64_t offset_bytes, uint64_t
 	return dmt_create(name, &map, &d->partition_dev);
 }
 
+static bool dm_recognise(struct pl_device *d)
+{
+	dmt_find(d->partition + strlen(DEVNODE_DIR "/"), &d->partition_dev);
+	return dmt_find(d->name, &d->dev);
+}
+
 static int dm_remove(const struct pl_device *d, uint64_t deadline_ns)
 {
 	return dmt_remove(d->name, deadline_ns);
@@ -65,5 +71,6 @@ const struct front front_dm = {
 	.is_free = dm_is_free,
 	.make = dm_make,
 	.add_partition = dm_add_partition,
+	.recognise = dm_recognise,
 	.remove = dm_remove,
 };

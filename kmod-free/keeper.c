@@ -227,7 +227,7 @@ static int keep_words(struct keeper *k, char *const *words)
 static int keep_command_socket(struct keeper *k, const char *path)
 {
 	autofd int fd = -1;
-	if (keeper_fd(k, KEEPER_FD_COMMAND) >= 0)
+	if (keeper_fd(k, KEEPER_FD_COMMAND) >= 0 && access(path, F_OK) == 0)
 		return 0;
 	int r = keeper_listen(path, &fd);
 	return r < 0 ? r : keeper_keep(k, KEEPER_FD_COMMAND, fd);
@@ -257,7 +257,10 @@ static void restart(struct keeper *k)
 	k->deaths = now - k->started_ns < KEEPER_LIFE_NS ? k->deaths + 1 : 1;
 	close(k->line);
 	k->line = -1;
-	int r = k->deaths < KEEPER_DEATHS_MAX ? start_program(k) : pl_fail(-EIO, "it died too often in a row");
+	int r = k->deaths < KEEPER_DEATHS_MAX ? keep_command_socket(k, k->options.command_path)
+					      : pl_fail(-EIO, "it died too often in a row");
+	if (r == 0)
+		r = start_program(k);
 	if (r == 0)
 		r = tell_ready(k);
 	if (r < 0) {

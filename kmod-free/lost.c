@@ -1,7 +1,9 @@
-/* Disks that run although the registry has no entry of them: somebody wiped the run directory. Their mounts tell. */
+/* Disks over FUSE that run although the registry has no entry of them: somebody wiped the run directory. Their mounts
+ * tell. Those over nbd get their entries again (restore.c). */
 #include "ploop-serve.h"
 
 #include "base/cleanup.h"
+#include "kmod-free/dm.h"
 #include "kmod-free/loopdev.h"
 #include "kmod-free/registry.h"
 
@@ -36,14 +38,16 @@ static bool is_known(const char *name)
 
 static void tell(const char *name, const char *folder, void (*each)(void *arg, const char *sentence), void *arg)
 {
-	char text[1024], file[PATH_MAX], loop[64] = "";
-	uint64_t number;
+	char text[1024], file[PATH_MAX], loop[64] = "", mapped[128] = "";
+	uint64_t number, dev;
+	if (dmt_find(name, &dev))
+		snprintf(mapped, sizeof(mapped), "dmsetup remove --verifyudev %sp1 %s; ", name, name);
 	snprintf(file, sizeof(file), "%s/disk", folder);
 	if (loopdev_find(file, &number) == 0)
 		snprintf(loop, sizeof(loop), "losetup -d /dev/loop%llu; ", (unsigned long long)number);
 	snprintf(text, sizeof(text),
 		 "%s runs, but its entry in the run directory is gone: unmount what is mounted from /dev/mapper/%s, "
-		 "then: %sumount %s", name, name, loop, folder);
+		 "then: %s%sumount %s", name, name, mapped, loop, folder);
 	each(arg, text);
 }
 

@@ -109,12 +109,12 @@ int pl_device_mount_points(const struct pl_device *device, char ***out)
 
 /* 0: none. Most file systems have the number of their device, wherever they are mounted. */
 struct held {
-	dev_t file_system, device, partition;
+	dev_t file_system, device, partition, below;
 };
 
 static bool is_one_of(dev_t dev, const struct held *h)
 {
-	return dev && (dev == h->file_system || dev == h->device || dev == h->partition);
+	return dev && (dev == h->file_system || dev == h->device || dev == h->partition || dev == h->below);
 }
 
 static bool link_holds(const char *path, const struct held *h)
@@ -186,7 +186,11 @@ static void add_holder(const char *pid, char *out, size_t out_bytes)
 void pl_device_holders(const struct pl_device *device, const char *mount_point, char *out, size_t out_bytes)
 {
 	struct stat st;
-	struct held held = {.device = device->dev, .partition = device->partition_dev};
+	struct held held = {
+		.device = device->dev,
+		.partition = device->partition_dev,
+		.below = device->raw_dev,
+	};
 	if (mount_point && stat(mount_point, &st) == 0)
 		held.file_system = st.st_dev;
 	out[0] = '\0';

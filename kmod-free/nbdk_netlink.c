@@ -16,8 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NBD_MODULE   "nbd"
-#define RECONNECT_NS (10 * NS_PER_S)
+#define NBD_MODULE    "nbd"
+#define RECONNECT_NS  (10 * NS_PER_S)
+#define BACKEND_BYTES 4096 /* of a line in sysfs */
 
 DEFINE_AUTO(struct nl_sock *, nlsock, nl_socket_free, NULL)
 #define autonlsock __attribute__((cleanup(nlsock_autop)))
@@ -149,24 +150,43 @@ static int put_device(struct nl_msg *msg, const struct nbdk_device *d)
 	return put_socket(msg, d->socket_fd);
 }
 
-int nbdk_find(const char *backend, uint64_t *index)
+void nbdk_each(bool (*each)(void *arg, uint64_t index, const char *backend), void *arg)
 {
-	char name[256];
+	char backend[BACKEND_BYTES];
 	DIR *dir = opendir("/sys/block");
-	int r = -ENOENT;
+	bool enough = false;
 	struct dirent *entry;
-	while (dir && r < 0 && (entry = readdir(dir))) {
+	while (dir && !enough && (entry = readdir(dir))) {
 		unsigned long long n;
 		if (sscanf(entry->d_name, "nbd%llu", &n) == 1 &&
-		    sysfs_read_line(name, sizeof(name), "/sys/block/%s/backend", entry->d_name) == 0 &&
-		    strcmp(name, backend) == 0) {
-			*index = n;
-			r = 0;
-		}
+		    sysfs_read_line(backend, sizeof(backend), "/sys/block/%s/backend", entry->d_name) == 0)
+			enough = each(arg, n, backend);
 	}
 	if (dir)
 		closedir(dir);
-	return r;
+}
+
+struct search {
+	const char *backend;
+	bool found;
+	uint64_t index;
+};
+
+static bool has_first_word(void *arg, uint64_t index, const char *backend)
+{
+	struct search *s = arg;
+	size_t n = strcspn(s->backend, " ");
+	s->found = strcspn(backend, " ") == n && strncmp(backend, s->backend, n) == 0;
+	s->index = index;
+	return s->found;
+}
+
+int nbdk_find(const char *backend, uint64_t *index)
+{
+	struct search s = {.backend = backend};
+	nbdk_each(has_first_word, &s);
+	*index = s.index;
+	return s.found ? 0 : -ENOENT;
 }
 
 /* From its first request on: the kernel notes the time for each when it is sent. */

@@ -26,6 +26,7 @@
 #ifndef PLOOP_NBDK_NETLINK_H
 #define PLOOP_NBDK_NETLINK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define NBDK_BEAT_MS 500
@@ -53,8 +54,11 @@ int nbdk_reconnect(const char *backend, uint64_t index, int socket_fd);
  * The kernel's answer is one errno; -ENOSPC: it has not seen yet that the old connection is dead. */
 int nbdk_write_reconnect(const char *backend, uint64_t index, int socket_fd, int out);
 
-/* The connected device of that name. -ENOENT, without a sentence. */
+/* The connected device whose backend begins with the same word. -ENOENT, without a sentence. */
 int nbdk_find(const char *backend, uint64_t *index);
+
+/* The backend of each connected device, until @each returns true. */
+void nbdk_each(bool (*each)(void *arg, uint64_t index, const char *backend), void *arg);
 
 /* End the connection of the device of that name, as far as there is one: its server reads the good-bye, requests that
  * have no answer fail. It stays connected, without a server, as long as it is open. */

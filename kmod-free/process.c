@@ -4,6 +4,7 @@
 #include "base/wait.h"
 #include "ploop.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -50,4 +51,42 @@ int process_wait_end(uint64_t pid, uint64_t start, uint64_t deadline_ns)
 		if (!wait_a_moment(&wait, pl_now_ns()))
 			return pl_fail(-ETIMEDOUT, "process %" PRIu64 " still runs", pid);
 	return 0;
+}
+
+static bool ends_in(const char *text, const char *tail)
+{
+	size_t n = strlen(text), m = strlen(tail);
+	return n >= m && strcmp(text + n - m, tail) == 0;
+}
+
+static bool has_words(FILE *in, const char *program, const char *const *words)
+{
+	autofree char *word = NULL;
+	size_t bytes = 0, matched = 0;
+	if (getdelim(&word, &bytes, '\0', in) <= 0 || word[0] != '@' || !ends_in(word, program))
+		return false;
+	while (words[matched] && getdelim(&word, &bytes, '\0', in) > 0)
+		matched = strcmp(word, words[matched]) == 0 ? matched + 1 : 0;
+	return !words[matched];
+}
+
+uint64_t process_find(const char *program, const char *const *words)
+{
+	uint64_t found = 0, pid;
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	while (proc && (entry = readdir(proc))) {
+		char path[64];
+		if (sscanf(entry->d_name, "%" SCNu64, &pid) != 1)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%" PRIu64 "/cmdline", pid);
+		FILE *in = fopen(path, "re");
+		if (in && has_words(in, program, words) && process_start_ticks(pid) >= process_start_ticks(found))
+			found = pid;
+		if (in)
+			fclose(in);
+	}
+	if (proc)
+		closedir(proc);
+	return found;
 }

@@ -11,6 +11,10 @@ uint64_t process_start_ticks(uint64_t pid);
 /* Is @pid still the process that was started at @start? */
 bool process_is(uint64_t pid, uint64_t start);
 
+/* The process whose first word begins with "@" (daemon_mark()) and ends in @program, and which has the @words, up to a
+ * NULL, one behind the other; of several the youngest. 0: there is none. */
+uint64_t process_find(const char *program, const char *const *words);
+
 /* Send @signal to it. -ESRCH: it has ended. */
 int process_signal(uint64_t pid, uint64_t start, int signal);
 

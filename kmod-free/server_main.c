@@ -181,7 +181,9 @@ static void start_control(struct service *s)
 	backend.no_changes = s->options->no_changes;
 	if (!path)
 		return;
-	int r = kept < 0 ? -ENOENT : control_server_take_over(s->loop, &backend, path, kept, &s->control);
+	int r = kept < 0 || access(path, F_OK) != 0
+			? -ENOENT
+			: control_server_take_over(s->loop, &backend, path, kept, &s->control);
 	if (r < 0)
 		r = control_server_start(s->loop, &backend, path, &s->control);
 	if (r < 0) {

@@ -7,12 +7,14 @@
 #ifndef PLOOP_TRANSPORT_H
 #define PLOOP_TRANSPORT_H
 
+#include "kmod-free/nbdk_name.h"
 #include "ploop-serve.h"
 
 #include <limits.h>
 
 struct transport_plan { /* what the transport tells the server; strings live here */
 	char fuse_mount_point[PATH_MAX];
+	char nbd_name[NBDK_NAME_BYTES];
 };
 
 struct transport {

@@ -22,7 +22,8 @@
 
 static int nbd_prepare(const struct pl_device *device, struct transport_plan *plan, struct pl_serve_options *serve)
 {
-	serve->nbd_device = device->name;
+	nbdk_name_encode(device, plan->nbd_name);
+	serve->nbd_device = plan->nbd_name;
 	return 0;
 }
 
