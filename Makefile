@@ -122,7 +122,7 @@ $(BUILD)/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 # ---- tests: a unit test links only the archives below the folder it tests
-UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c tests/crash/*.c tests/nbd/*.c tests/threads/*.c tests/kill/*.c))
+UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c tests/crash/*.c tests/nbd/*.c tests/threads/*.c tests/kill/*.c tests/lab/*.c))
 UNIT_TESTS += $(BUILD)/tests/model/bundles
 SUPPORT_OBJS := $(call objs,$(call srcs,tests/support) $(call srcs,tests/images))
 MODEL_OBJS := $(call objs,$(filter-out tests/model/bundles.c,$(call srcs,tests/model)))
