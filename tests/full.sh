@@ -37,10 +37,6 @@ waits()
 {
 	is_no_state host/d waits ""
 }
-waits_no_more()
-{
-	! waits
-}
 
 start_fio()
 {
@@ -57,13 +53,14 @@ end_fio()
 
 stay_full()
 {
-	local begin
+	local begin mark
+	mark=/run/ploop/$(stat -c 'ctl-%D-%i' host/d).full # what list and stat look at
 	sleep "${PARK_SECONDS:-1}"
 	kill -0 "$fio" || { cat fio.log; fail "fio did not wait"; }
-	await waits || fail "nothing waits"
+	[ -e "$mark" ] || fail "nothing waits"
 	free_host
 	begin=${EPOCHREALTIME/./}
-	await waits_no_more || fail "it waits on"
+	await is_gone "$mark" || fail "it waits on"
 	echo "full for ${PARK_SECONDS:-1} s, and on $(((${EPOCHREALTIME/./} - begin) / 1000)) ms after space appeared"
 	end_fio
 }
