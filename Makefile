@@ -222,7 +222,7 @@ $(BUILD)/man/%.8: cli/man/%.pod cli/man/expand $(BUILD)/ploop
 BUILD_PACKAGES := gcc libc6-dev make pkg-config perl liburing-dev libssl-dev libxml2-dev uuid-dev libfuse3-dev libjson-c-dev \
 	libblkid-dev libmount-dev libnl-genl-3-dev libdevmapper-dev e2fsprogs
 PEER_PACKAGES := libcriterion-dev libnbd-dev libnbd-bin python3-libnbd qemu-utils nbdkit fio fuse3 xfsprogs busybox-static mmdebstrap \
-	debootstrap gdisk parted gnutls-bin libxml2-utils jq file strace python3 g++ clang libclang-rt-dev llvm user-mode-linux kmod
+	debootstrap gdisk parted gnutls-bin libxml2-utils jq file strace python3 g++ clang libclang-rt-dev llvm user-mode-linux kmod udev
 deps: ## install the packages that are missing: to build, and to test with
 	@packaging/apt-install $(BUILD_PACKAGES) --optional $(PEER_PACKAGES)
 

@@ -1,5 +1,6 @@
 #!/bin/bash
-# A disk over nbd and device-mapper: its names, its limits, and nothing left of either when it is unmounted.
+# A disk over nbd and device-mapper, without udev and with it: its names, its limits, and nothing is left of either when it
+# is unmounted.
 . "$(dirname "$0")/lib.sh"
 need dmsetup blockdev
 
@@ -34,4 +35,20 @@ for name in /dev/mapper/ploop77p1 /dev/nbd1; do
 done
 run_check ploop umount -m mnt
 run_check ploop umount b
+expect_no_devices
+
+each "with udev: it makes the names and looks at nothing, mounts and unmounts wait for it and for nobody else"
+udevd=/usr/lib/systemd/systemd-udevd
+[ -x $udevd ] || skip "no udev here: names were made without it only"
+run_check $udevd --daemon
+at_end "udevadm control --exit"
+for way in nbd fuse nbd; do
+	run_check ploop mount --transport $way -m mnt a
+	[ "$(readlink /dev/mapper/ploop1000p1)" = ../dm-1 ] || fail "udev has not made the name"
+	run_check udevadm info /dev/mapper/ploop1000p1
+	expect_line stdout '^E: DM_UDEV_DISABLE_DISK_RULES_FLAG=1$'
+	expect_no stdout '^E: ID_FS_TYPE='
+	run_check ploop umount --timeout 20 a
+	[ ! -L /dev/mapper/ploop1000 ] && [ ! -L /dev/mapper/ploop1000p1 ] || fail "a name is left"
+done
 expect_no_devices
