@@ -50,6 +50,12 @@ static void all_step(struct fill *fill);
 
 static void fill_next(struct frag *f);
 
+/* By requests; else it is being sealed. */
+static bool is_written_to(const struct writer *w)
+{
+	return w->image->writer == w;
+}
+
 static uint32_t end_of(const struct frag *f)
 {
 	return f->offset_bytes + f->length_bytes;
@@ -70,11 +76,10 @@ static void publish_with_slot(struct frag *f)
 static void filled(struct frag *f)
 {
 	const struct writer *w = f->w;
-	bool is_written_to = w->image->writer == w;
 	if (f->bounce)
 		bounce_put(f);
 	frag_rest(f);
-	if (is_written_to && partial_is_full(w->partials, partial_find(w->partials, f->g)))
+	if (is_written_to(w) && partial_is_full(w->partials, partial_find(w->partials, f->g)))
 		publish_with_slot(f);
 	else
 		frag_finish(f, 0);
@@ -93,7 +98,7 @@ static void piece_written(struct frag *f)
 	struct partials *p = f->w->partials;
 	uint32_t unit = f->offset_bytes / LAY_UNIT_BYTES;
 	partial_set(p, partial_find(p, f->g), unit, unit + f->copied_bytes / LAY_UNIT_BYTES);
-	f->w->writes += f->w->image->writer == f->w;
+	f->w->writes += is_written_to(f->w);
 	f->offset_bytes += f->copied_bytes;
 	f->length_bytes -= f->copied_bytes;
 	fill_next(f);
@@ -148,11 +153,8 @@ static void fill_next(struct frag *f)
 	filled(f);
 }
 
-/* With the gate no cluster leaves the table, and none is written where it is not valid. */
-static void fill_alone(struct frag *f)
+static void fill_from_here(struct frag *f)
 {
-	if (!gate_drain_writers(f, fill_alone))
-		return;
 	const struct partials *p = f->w->partials;
 	uint32_t slot = partial_find(p, f->g);
 	if (slot == PARTIAL_NONE) {
@@ -163,6 +165,13 @@ static void fill_alone(struct frag *f)
 	fill_next(f);
 }
 
+/* With the gate no cluster leaves the table, and none is written where it is not valid. */
+static void fill_alone(struct frag *f)
+{
+	if (gate_drain_writers(f, fill_alone))
+		fill_from_here(f);
+}
+
 void fill_cluster(struct frag *f, struct writer *w)
 {
 	f->w = w;
@@ -170,13 +179,19 @@ void fill_cluster(struct frag *f, struct writer *w)
 	fill_alone(f);
 }
 
+/* An image that is sealed nobody else writes, and its clusters stay in the table: the guest's next write to the same
+ * cluster goes to the new top, and need not wait. */
 static void fill_place(struct frag *f)
 {
 	struct frag *holder = gate_find(f->disk, f->g);
-	if (holder)
+	struct writer *w = container_of(f->req, struct fill_slot, req)->w;
+	f->w = w;
+	if (!is_written_to(w))
+		fill_from_here(f);
+	else if (holder)
 		frag_wait(f, &holder->gate_waiters, fill_place);
 	else
-		fill_cluster(f, container_of(f->req, struct fill_slot, req)->w);
+		fill_cluster(f, w);
 }
 
 void fill_start(struct frag *f)
@@ -324,7 +339,7 @@ static bool find_next(struct fill *fill)
 {
 	const struct partials *p = fill->all->partials;
 	for (; fill->hand < p->shm->end; fill->hand++) {
-		bool needs = !partial_is_full(p, fill->hand) || fill->all->image->writer == fill->all;
+		bool needs = !partial_is_full(p, fill->hand) || is_written_to(fill->all);
 		if (p->slots[fill->hand].state == PARTIAL_LIVE && needs)
 			return true;
 	}

@@ -4,7 +4,8 @@
  *               work
  *   at once     before an image is sealed, drained or closed: as many clusters at a time as there are slots
  *
- * A step holds the gate of its cluster, so that it may be alone among writers; what it fills is valid from then on. */
+ * A step holds the gate of its cluster, so that it may be alone among writers; an image that is being sealed has no
+ * other writers, and needs none. What a step fills is valid from then on. */
 #ifndef PLOOP_FILL_H
 #define PLOOP_FILL_H
 

@@ -9,6 +9,7 @@
 
 #include "base/byteorder.h"
 #include "ploop/disk.h"
+#include "ploop/fill.h"
 #include "ploop/partial.h"
 #include "tests/support/rig.h"
 

@@ -356,6 +356,25 @@ Test(ploop_partial, a_snapshot_does_not_wait_for_them_and_a_cluster_may_be_parti
 	finish_rig(r);
 }
 
+Test(ploop_partial, writes_go_on_while_the_old_top_is_filled)
+{
+	struct rig *r = open_full(1);
+	for (uint64_t g = 0; g < small.clusters; g++)
+		write_at(r, g * CLUSTER + UNIT, 2 * UNIT);
+	struct medium *old = r->top;
+	push_and_turn_to_switch(r);
+	while (!fill_runs(r->disk, r->disk->leaving))
+		cr_assert(rig_turn(r), "%s", r->why);
+	old->stuck = true;
+	for (uint64_t g = 0; g < small.clusters; g++)
+		cr_assert(rig_submit(r, PL_WRITE, 0, g * CLUSTER + UNIT, UNIT, false), "%s", r->why);
+	cr_expect(rig_drain(r), "%s", r->why);
+	cr_expect(eq(u32, partial(r), small.clusters));
+	old->stuck = false;
+	cr_assert(rig_wait(r), "%s", r->why);
+	finish_rig(r);
+}
+
 /* What is filled into the old top is what lay below it then, though the new top has the cluster by now. */
 Test(ploop_partial, a_snapshot_keeps_what_was_when_it_was_made)
 {
