@@ -1,5 +1,6 @@
 #include "ploop/seal.h"
 
+#include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,10 @@
 #include "ploop/change.h"
 #include "ploop/fill.h"
 #include "ploop/lock.h"
+#include "ploop/pace.h"
+
+#define PUNCH_BYTES	 (64 * MIB)
+#define PUNCH_STEP_BYTES MIB /* while the guest is at work: it waits behind one for the disk, and to read this file */
 
 struct seal {
 	struct pl_io io;
@@ -22,6 +27,10 @@ struct seal {
 	uint8_t *header_page;             /* as it shall be at the end; NULL: a raw image */
 	struct lay_header header;         /* in it */
 	struct extension_bytes extension; /* data NULL: it has none */
+	uint64_t cut_from, punched_to;    /* offsets in the file */
+	uint64_t began_ns;		  /* the last hole */
+	struct pace_guest guest;
+	struct pl_timer pace;
 };
 
 static void seal_free(struct seal *s)
@@ -145,15 +154,6 @@ static void extension_written(struct seal *s)
 	struct store *store = s->w->image->store;
 	store->size_bytes = MAX(store->size_bytes, s->extension.offset_bytes + s->extension.length_bytes);
 	sync_before_header(s);
-}
-
-static void cut_file(const struct seal *s)
-{
-	const struct writer *w = s->w;
-	struct store *store = w->image->store;
-	uint64_t end_bytes = file_offset(w->disk, (struct fclu){alloc_end(&w->alloc)}, 0);
-	if (!w->disk->keep_space && end_bytes < store->size_bytes && store->ops->set_size(store, end_bytes) < 0)
-		pl_log(PL_LOG_WARN, "seal", "%s; it keeps unused space", pl_error());
 }
 
 /* ---- partial clusters: filled, then their BAT entries are put into the pages of the file, then the fence goes. Until
@@ -281,13 +281,11 @@ void seal_round_done(struct writer *w, int res)
 		close_file(s);
 }
 
-/* ---- the end */
+/* ---- the end: space that is not used is given up, then the header says that it is closed */
 
-static void close_file(struct seal *s)
+static void write_end(struct seal *s)
 {
 	struct writer *w = s->w;
-	journal_give_space(w);
-	cut_file(s);
 	if (w->extension && extension_build(w, &s->extension) < 0)
 		pl_log(PL_LOG_WARN, "seal", "%s; change tracking ends in it", pl_error());
 	s->header = writer_header(w, s->extension.data ? LAY_CLOSED_V21 : LAY_CLOSED_V20, s->extension.ext_sectors);
@@ -297,6 +295,68 @@ static void close_file(struct seal *s)
 			  extension_written);
 	else
 		sync_before_header(s);
+}
+
+/* What is to be cut off is a hole by now: to free much at once takes a file system long, and nobody would be served. */
+static void cut_file(struct seal *s)
+{
+	struct store *store = s->w->image->store;
+	if (s->cut_from < store->size_bytes && store->ops->set_size(store, s->cut_from) < 0)
+		pl_log(PL_LOG_WARN, "seal", "%s; it keeps unused space", pl_error());
+	write_end(s);
+}
+
+static void punch_next(struct seal *s);
+
+static void punched(struct pl_io *io)
+{
+	struct seal *s = container_of(io, struct seal, io);
+	struct pl_disk *d = s->w->disk;
+	s->punched_to = io->offset + io->length;
+	if (io->res < 0)
+		cut_file(s);
+	else if (pace_guest_works(&s->guest, d))
+		pl_timer_start(d->loop, &s->pace, pace_rest_ns(pl_now_ns() - s->began_ns));
+	else
+		punch_next(s);
+}
+
+static void pace_over(struct pl_timer *timer)
+{
+	punch_next(container_of(timer, struct seal, pace));
+}
+
+static void punch_next(struct seal *s)
+{
+	struct store *store = s->w->image->store;
+	uint64_t most = pace_guest_works(&s->guest, s->w->disk) ? PUNCH_STEP_BYTES : PUNCH_BYTES;
+	if (s->punched_to >= store->size_bytes) {
+		cut_file(s);
+		return;
+	}
+	s->io = (struct pl_io){
+		.done = punched,
+		.kind = PL_IO_FALLOCATE,
+		.arg = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		.offset = s->punched_to,
+		.length = MIN(store->size_bytes - s->punched_to, most),
+	};
+	s->began_ns = pl_now_ns();
+	store_submit(store, &s->io);
+}
+
+static void close_file(struct seal *s)
+{
+	struct writer *w = s->w;
+	journal_give_space(w);
+	if (w->disk->keep_space) {
+		write_end(s);
+		return;
+	}
+	s->guest.requests = w->disk->guest_requests;
+	s->pace.fire = pace_over;
+	s->cut_from = s->punched_to = file_offset(w->disk, (struct fclu){alloc_end(&w->alloc)}, 0);
+	punch_next(s);
 }
 
 /* ---- begin */
