@@ -26,6 +26,8 @@ struct fold_options {
 	uint32_t depth;               /* copies of up to 1 MiB in flight; 0: 4 */
 	/* How long to wait before the next copy: the pace that the guest leaves. NULL: none. */
 	uint64_t (*delay_ns)(void *arg);
+	/* The most that the next copy moves. Less than 1 MiB: one copy at a time, too. NULL: 1 MiB. */
+	uint32_t (*step_bytes)(void *arg);
 	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes); /* NULL: not wanted */
 	/* Once, from the loop. 0: durable and closed · -ECANCELED · -errno with sentence. */
 	void (*done)(void *arg, int res);

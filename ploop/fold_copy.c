@@ -251,7 +251,9 @@ static bool copy_piece(struct fold *f)
 		move_on(f, length);
 		return true;
 	}
-	if (!f->free_copiers || must_wait(f))
+	uint32_t most = f->o.step_bytes ? f->o.step_bytes(f->o.arg) : FOLD_PIECE_BYTES;
+	bool is_alone = most < FOLD_PIECE_BYTES;
+	if (!f->free_copiers || (is_alone && f->in_flight > 0) || must_wait(f))
 		return false;
 	struct pl_buf *buf = pl_buf_get(f->o.loop, FOLD_PIECE_BYTES);
 	if (!buf) {
@@ -260,7 +262,7 @@ static bool copy_piece(struct fold *f)
 		return false;
 	}
 	f->was_paced = false;
-	copier_start(f, buf, MIN(length, FOLD_PIECE_BYTES), is_hole);
+	copier_start(f, buf, MIN(length, most), is_hole);
 	return true;
 }
 

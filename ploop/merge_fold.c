@@ -70,6 +70,11 @@ static uint64_t pace(void *arg)
 	return delay_ns;
 }
 
+static uint32_t step_bytes(void *arg)
+{
+	return merge_step_bytes(arg);
+}
+
 static void cancel(struct merge *m)
 {
 	fold_cancel(m->fold);
@@ -89,6 +94,7 @@ int merge_begin_fold(struct merge *m, enum pl_merge_into into)
 		.into = into,
 		.cluster_sectors = m->disk->cluster_bytes / SECTOR_BYTES,
 		.delay_ns = pace,
+		.step_bytes = step_bytes,
 		.progress = progress,
 		.done = folded,
 		.arg = m,

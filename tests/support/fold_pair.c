@@ -307,6 +307,7 @@ int pair_fold(struct pl_loop *loop, const struct pair_shape *shape, struct mediu
 		.into = run->into,
 		.cluster_sectors = shape->cluster_sectors,
 		.delay_ns = run->delay_ns,
+		.step_bytes = run->step_bytes,
 		.done = fold_is_done,
 		.arg = &o,
 	};

@@ -41,6 +41,7 @@ struct pair_run {
 	struct fault_plan *fault;    /* of the destination; NULL: none */
 	struct prng *order;          /* of the stores; NULL: in order */
 	uint64_t (*delay_ns)(void *arg);
+	uint32_t (*step_bytes)(void *arg);
 	bool *agrees;                /* gets whether fold_place() says what the BAT does; NULL: not asked */
 };
 /* Fold @child and @parent to the end; what fold_start() or done() said. */

@@ -241,6 +241,27 @@ Test(ploop_fold, waits_before_each_copy_as_it_is_told)
 	cr_expect(gt(u32, delays, 3));
 }
 
+static uint32_t small_step(void *arg)
+{
+	return 4096;
+}
+
+static uint64_t writes_of_a_fold(uint32_t (*step_bytes)(void *arg))
+{
+	struct fault_plan count = {.kinds = FAULT_KIND(PL_IO_WRITE)};
+	prng = (struct prng){7};
+	make(plain);
+	struct pair_run run = {.into = PL_INTO_PARENT, .fault = &count, .step_bytes = step_bytes};
+	cr_assert(zero(int, fold(run)), "%s", pl_error());
+	expect_shows(NULL, parent, "the destination alone");
+	return count.seen;
+}
+
+Test(ploop_fold, copies_in_steps_as_small_as_it_is_told)
+{
+	cr_expect(gt(u64, writes_of_a_fold(small_step), 4 * writes_of_a_fold(NULL)));
+}
+
 /* ---- what is refused */
 
 static void expect_refused(enum pl_merge_into into, int want_res, const char *word)
