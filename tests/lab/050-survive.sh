@@ -1,6 +1,7 @@
 #!/bin/bash
 # The server dies, and is replaced by another program, under a disk at work over nbd and device-mapper: no request fails
-# and no write is lost. When nobody starts it again, requests wait until the disk is unmounted. ROUNDS=50 for more kills.
+# and no write is lost. When nobody starts it again, requests wait until the disk is unmounted. ROUNDS=50 for more kills,
+# PAUSE=3 for seconds between them: then the longest request of a pass is that of one kill.
 # timeout: 1000
 LAB_SECONDS=$((200 + 15 * ${ROUNDS:-5}))
 . "$(dirname "$0")/lib.sh"
@@ -25,6 +26,7 @@ for round in $(seq "${ROUNDS:-5}"); do
 	dd if=/dev/urandom of=mnt/gap bs=64k count=1 oflag=direct conv=fsync status=none || fail "a request in the gap failed"
 	await is_served_by_another a "$server" || fail "no other server came"
 	kill -0 $job || fail "fio ended"
+	sleep "${PAUSE:-0}"
 done
 each "replaced: the kernel's connection goes on"
 server=$(device_of a server_pid)
