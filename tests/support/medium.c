@@ -4,24 +4,72 @@
 
 #include "base/invariant.h"
 
+/* ---- memory. Media come and go by the thousand, and fresh pages cost more than what is done with them. */
+
+#define SPARES 16
+
+static struct spare {
+	uint8_t *bytes;
+	uint64_t room_bytes;
+} spares[SPARES];
+
+/* Of any content. */
+static void take(struct mem_file *f, uint64_t bytes)
+{
+	struct spare *best = NULL;
+	for (size_t i = 0; i < SPARES; i++)
+		if (spares[i].room_bytes >= bytes && (!best || spares[i].room_bytes < best->room_bytes))
+			best = &spares[i];
+	f->bytes = best ? best->bytes : malloc(bytes);
+	f->room_bytes = best ? best->room_bytes : bytes;
+	invariant(f->bytes);
+	if (best)
+		*best = (struct spare){0};
+}
+
+/* The largest stay. */
+static void give_back(struct mem_file *f)
+{
+	struct spare *least = &spares[0];
+	for (size_t i = 1; i < SPARES; i++)
+		if (spares[i].room_bytes < least->room_bytes)
+			least = &spares[i];
+	struct spare given = {f->bytes, f->room_bytes};
+	if (least->room_bytes < given.room_bytes) {
+		struct spare last = *least;
+		*least = given;
+		given = last;
+	}
+	free(given.bytes);
+}
+
 /* ---- bytes */
 
 static void hold(struct mem_file *f, uint64_t bytes)
 {
 	if (bytes <= f->held_bytes)
 		return;
+	struct mem_file old = *f;
 	uint64_t held = MAX(bytes, f->held_bytes * 2);
-	f->bytes = realloc(f->bytes, held);
-	invariant(f->bytes);
+	if (held > f->room_bytes) {
+		take(f, held);
+		if (old.held_bytes)
+			memcpy(f->bytes, old.bytes, old.held_bytes);
+		give_back(&old);
+	}
 	memset(f->bytes + f->held_bytes, 0, held - f->held_bytes);
 	f->held_bytes = held;
 }
 
+/* @to has nothing yet. */
 static void copy(struct mem_file *to, const struct mem_file *from)
 {
-	hold(to, from->held_bytes);
-	if (from->held_bytes)
+	invariant(!to->bytes);
+	if (from->held_bytes) {
+		take(to, from->held_bytes);
 		memcpy(to->bytes, from->bytes, from->held_bytes);
+	}
+	to->held_bytes = from->held_bytes;
 	to->size_bytes = from->size_bytes;
 }
 
@@ -91,8 +139,8 @@ void medium_free(struct medium *m)
 		return;
 	while (m->first)
 		free_first(m);
-	free(m->base.bytes);
-	free(m->now.bytes);
+	give_back(&m->base);
+	give_back(&m->now);
 	free(m);
 }
 

@@ -27,7 +27,8 @@ struct record {
 /* Memory only as far as something was written: the rest of the size reads as zeros. */
 struct mem_file {
 	uint8_t *bytes;
-	uint64_t held_bytes;
+	uint64_t held_bytes; /* beyond them it is zero */
+	uint64_t room_bytes; /* of @bytes */
 	uint64_t size_bytes;
 };
 
