@@ -111,8 +111,8 @@ lib_run()
 	fi
 	"$@" >"$SCRATCH/stdout" 2>"$SCRATCH/stderr" </dev/null
 	RC=$?
-	head -c 4096 "$SCRATCH/stdout" | sed 's/^/    /'
-	head -c 4096 "$SCRATCH/stderr" | sed 's/^/  ! /'
+	[ ! -s "$SCRATCH/stdout" ] || head -c 4096 "$SCRATCH/stdout" | sed 's/^/    /'
+	[ ! -s "$SCRATCH/stderr" ] || head -c 4096 "$SCRATCH/stderr" | sed 's/^/  ! /'
 }
 
 run_check()
