@@ -1,4 +1,4 @@
-# Which tests there are: lines of name, flavor, time limit, "alone" or "-", command; tab between them.
+# Which tests there are: lines of name, flavor, time limit, mode ("alone", "apart" or "-"), command; tab between them.
 # The folders are the list: a new file is a new test.
 
 # list_scripts PREFIX FLAVOR LIMIT FILE...
@@ -13,6 +13,7 @@ list_scripts()
 		name=${name%.sh}
 		limit=$(sed -n 's/^# timeout: \([0-9]*\)$/\1/p' "$file")
 		mode=-
+		[[ $file != tests/lab/* ]] || mode=apart
 		! grep -q '^# alone$' "$file" || mode=alone
 		[ "$flavor" = release ] || ! grep -q '^# release only$' "$file" || continue
 		[ "$flavor" = release ] || limit=$((3 * ${limit:-$default}))
@@ -23,13 +24,16 @@ list_scripts()
 # list_programs PREFIX FLAVOR LIMIT SOURCE...
 list_programs()
 {
-	local prefix=$1 flavor=$2 limit=$3 file name
+	local prefix=$1 flavor=$2 limit=$3 file name mode
 	shift 3
 	for file; do
 		[ -e "$file" ] || continue
 		name=${file#tests/}
 		name=${name%.c}
-		printf '%s\t%s\t%s\t-\t%s\n' "$prefix$name" "$flavor" "$limit" "$BUILD_ROOT/$flavor/tests/$name"
+		mode=-
+		[[ $name != crash/* ]] || mode=apart
+		printf '%s\t%s\t%s\t%s\t%s\n' "$prefix$name" "$flavor" "$limit" "$mode" \
+			"$BUILD_ROOT/$flavor/tests/$name"
 	done
 }
 
@@ -40,7 +44,7 @@ list_fuzzers()
 		[ -e "$file" ] || continue
 		name=${file#tests/}
 		name=${name%.c}
-		printf '%s\tfuzz\t%s\t-\ttests/runner/fuzz %s\n' "$name" $((FUZZ_SECONDS + 120)) "$name"
+		printf '%s\tfuzz\t%s\tapart\ttests/runner/fuzz %s\n' "$name" $((FUZZ_SECONDS + 120)) "$name"
 	done
 }
 

@@ -1,5 +1,6 @@
 #!/bin/bash
 # The runner tells what is good from what is not: a failure, a hang, a leftover and a skip each get their verdict and count.
+# timeout: 300
 # alone
 set -euo pipefail
 tests=$TMPDIR/tests
