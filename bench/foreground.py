@@ -49,6 +49,8 @@ class Foreground:
                                                          '--log_unix_epoch=1', '--disable_slat=1']
         self.fio = subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                     stderr=subprocess.PIPE)
+
+    def lead(self):
         time.sleep(LEAD_S)
         if self.fio.poll() is not None:
             raise RuntimeError(f'fio: {self.fio.stderr.read().strip()}')
@@ -63,9 +65,9 @@ class Foreground:
             raise RuntimeError(f'fio: {said.strip()}') from None
 
     def kill(self):
-        if self.fio.poll() is None:
-            self.fio.kill()
-        self.fio.wait()
+        """Asked to, for its workers would live on without it."""
+        self.fio.terminate()
+        self.fio.communicate(timeout=60)
         for kind in ('lat', 'clat', 'slat'):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f'{self.log}_{kind}.log')
@@ -75,6 +77,7 @@ class Foreground:
 def foreground(scratch, target, args):
     guest = Foreground(scratch, target, args)
     try:
+        guest.lead()
         yield guest
     finally:
         guest.kill()

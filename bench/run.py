@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -109,8 +110,16 @@ def possible(jobs):
             yield job
 
 
+def end_in_order(_signal, _frame):
+    """What is mounted is unmounted, and the files go."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit('ended by a signal')
+
+
 def main():
     args = arguments()
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, end_in_order)
     if args.list:
         for job in JOBS:
             print(f'{job.name:22}{job.title}')
