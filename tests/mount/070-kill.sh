@@ -2,7 +2,7 @@
 # The server and its keeper, and in every second round its holder with them, are killed under a file system at work: after
 # unmounting and mounting again the journal replays, the file system is consistent and every file whose sync had returned
 # is whole. ROUNDS=50 for more.
-# timeout: 300
+# timeout: 1800
 # alone
 . "$(dirname "$0")/lib.sh"
 need sha256sum

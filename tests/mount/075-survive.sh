@@ -2,7 +2,7 @@
 # The server is killed under a file system at work, and nobody notices: every write and read goes on, without an error,
 # and what was written is there, read back at once and after a remount. In some rounds its keeper is killed before, its
 # holder with it, or the server that came after. Each round prints the longest that a request took. ROUNDS=50 for more.
-# timeout: 900
+# timeout: 1800
 # alone
 . "$(dirname "$0")/lib.sh"
 need fio
