@@ -13,7 +13,7 @@ list_scripts()
 		name=${name%.sh}
 		limit=$(sed -n 's/^# timeout: \([0-9]*\)$/\1/p' "$file")
 		mode=-
-		[[ $file != tests/lab/* ]] || mode=apart
+		[[ $file != tests/lab/* ]] || ! grep -qxF '. "$(dirname "$0")/lib.sh"' "$file" || mode=apart
 		! grep -q '^# alone$' "$file" || mode=alone
 		[ "$flavor" = release ] || ! grep -q '^# release only$' "$file" || continue
 		[ "$flavor" = release ] || limit=$((3 * ${limit:-$default}))
