@@ -1,10 +1,11 @@
 /* ploop-holder: keeps the memory that must outlive a disk's server (D2), and does nothing else.
  *
- *   ploop-holder SOCKET_PATH     fd 3: the listening socket at SOCKET_PATH, fd 4: the shared table of map changes
+ *   ploop-holder SOCKET_PATH     fd 3: the listening socket at SOCKET_PATH, fd 4: the shared table of map changes,
+ *                                fd 5: the life line of the server that starts it
  *
- * A server asks for the table and keeps the connection open as its life line. When the line breaks and the table has
- * changes that the image lacks, the holder waits for the next server, however long; else there is nothing to keep and
- * it goes. It goes too when a server says good-bye. Requests: ploop/survive.h. */
+ * A later server asks for the table and keeps the connection open as its life line. When the line breaks and the table
+ * has changes that the image lacks, the holder waits for the next server, however long; else there is nothing to keep
+ * and it goes. It goes too when a server says good-bye. Requests: ploop/survive.h. */
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -18,8 +19,6 @@
 #include "ploop/pending.h"
 #include "ploop/survive.h"
 
-#define LISTEN_FD 3
-#define MEMORY_FD 4
 #define CONNS_MAX 8
 
 static struct pending_shm *table;
@@ -49,7 +48,7 @@ static void send_table(int fd)
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &(int){MEMORY_FD}, sizeof(int));
+	memcpy(CMSG_DATA(c), &(int){HOLD_MEMORY_FD}, sizeof(int));
 	(void)!sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
@@ -61,7 +60,7 @@ struct conns {
 
 static void accept_one(struct conns *c)
 {
-	int fd = accept4(LISTEN_FD, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(HOLD_LISTEN_FD, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
 		return;
 	if (c->count == 1 + CONNS_MAX || !is_allowed(fd)) {
@@ -103,7 +102,11 @@ static bool serve(struct conns *c, nfds_t i)
 
 static void hold(void)
 {
-	struct conns c = {.at = {{.fd = LISTEN_FD, .events = POLLIN}}, .count = 1};
+	struct conns c = {
+		.at = {{.fd = HOLD_LISTEN_FD, .events = POLLIN}, {.fd = HOLD_LIFE_FD, .events = POLLIN}},
+		.is_server = {[1] = true},
+		.count = 2,
+	};
 	for (;;) {
 		if (poll(c.at, c.count, -1) < 0)
 			continue;
@@ -130,9 +133,9 @@ int main(int argc, char **argv)
 	if (argc != 2)
 		return 2;
 	struct stat st;
-	if (fstat(MEMORY_FD, &st) < 0)
+	if (fstat(HOLD_MEMORY_FD, &st) < 0)
 		return 1;
-	table = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, MEMORY_FD, 0);
+	table = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, HOLD_MEMORY_FD, 0);
 	if (table == MAP_FAILED || table->magic != PENDING_MAGIC)
 		return 1;
 	detach();

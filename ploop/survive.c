@@ -145,27 +145,43 @@ static int listen_at(const struct sockaddr_un *address)
 	return fd_steal(&fd);
 }
 
-/* @program gets the listening socket as fd 3 and the table as fd 4; it detaches itself. The "@" lets it live on until
- * a host that goes down has unmounted everything. */
-static int spawn_holder(const char *program, const struct sockaddr_un *address, int listen_fd, int memory_fd)
+/* Out of the way of what they become: dup2 of an fd onto itself would leave it close-on-exec. */
+static bool raise_fds(const int fds[HOLD_FDS_END], int high[HOLD_FDS_END])
+{
+	bool all = true;
+	for (int i = HOLD_LISTEN_FD; i < HOLD_FDS_END; i++) {
+		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, HOLD_FDS_END);
+		all = all && high[i] >= 0;
+	}
+	return all;
+}
+
+static int spawn(const char *program, const struct sockaddr_un *address, const int high[HOLD_FDS_END], pid_t *pid)
 {
 	extern char **environ;
 	char *argv[] = {(char *)"@ploop-holder", (char *)address->sun_path, NULL};
 	posix_spawn_file_actions_t actions;
-	pid_t pid;
-	/* Out of the way of 3 and 4 first: dup2 of an fd onto itself would leave it close-on-exec. */
-	autofd int high_listen = fcntl(listen_fd, F_DUPFD_CLOEXEC, 10);
-	autofd int high_memory = fcntl(memory_fd, F_DUPFD_CLOEXEC, 10);
-	if (high_listen < 0 || high_memory < 0)
-		return pl_fail(-errno, "cannot start %s: %s", program, strerror(errno));
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
 	posix_spawn_file_actions_adddup2(&actions, 0, 1);
 	posix_spawn_file_actions_adddup2(&actions, 0, 2);
-	posix_spawn_file_actions_adddup2(&actions, high_listen, 3);
-	posix_spawn_file_actions_adddup2(&actions, high_memory, 4);
-	int r = posix_spawn(&pid, program, &actions, NULL, argv, environ);
+	for (int i = HOLD_LISTEN_FD; i < HOLD_FDS_END; i++)
+		posix_spawn_file_actions_adddup2(&actions, high[i], i);
+	int r = posix_spawn(pid, program, &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
+	return r;
+}
+
+/* @program gets @fds under their numbers and detaches itself. The "@" lets it live on until a host that goes down has
+ * unmounted everything. */
+static int spawn_holder(const char *program, const struct sockaddr_un *address, const int fds[HOLD_FDS_END])
+{
+	int high[HOLD_FDS_END];
+	pid_t pid;
+	int r = raise_fds(fds, high) ? spawn(program, address, high, &pid) : errno;
+	for (int i = HOLD_LISTEN_FD; i < HOLD_FDS_END; i++)
+		if (high[i] >= 0)
+			close(high[i]);
 	if (r != 0)
 		return pl_fail(-r, "cannot start %s: %s", program, strerror(r));
 	int code = child_wait(pid);
@@ -187,24 +203,28 @@ static int new_table(struct store *store, uint32_t guest_clusters, uint32_t clus
 	return 0;
 }
 
+/* It has our life line from the start: there is no moment in which we die and it waits for nobody. */
 static int start_holder(const char *program, const struct sockaddr_un *address, struct survive *s)
 {
 	autofd int listen_fd = listen_at(address);
 	if (listen_fd < 0)
 		return listen_fd;
-	int r = spawn_holder(program, address, listen_fd, s->memory_fd);
+	int line[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0)
+		return pl_fail(-errno, "cannot start %s: %s", program, strerror(errno));
+	int r = spawn_holder(program, address,
+			     (const int[HOLD_FDS_END]){
+				     [HOLD_LISTEN_FD] = listen_fd,
+				     [HOLD_MEMORY_FD] = s->memory_fd,
+				     [HOLD_LIFE_FD] = line[1],
+			     });
+	close(line[1]);
 	if (r < 0) {
+		close(line[0]);
 		unlink(address->sun_path);
 		return r;
 	}
-	autofd int conn = dial(address);
-	char request = HOLD_TAKE;
-	if (conn < 0 || send(conn, &request, 1, MSG_NOSIGNAL) != 1)
-		return pl_fail(-EIO, "%s does not answer", program);
-	autofd int same_memory = receive_fd(conn);
-	if (same_memory < 0)
-		return pl_fail(-EIO, "%s does not answer", program);
-	s->life_fd = fd_steal(&conn);
+	s->life_fd = line[0];
 	return 0;
 }
 

@@ -13,6 +13,9 @@
 #include "ploop/pending.h"
 #include "ploop/store.h"
 
+/* Descriptors that the program ploop-holder begins with. */
+enum { HOLD_LISTEN_FD = 3, HOLD_MEMORY_FD, HOLD_LIFE_FD /* of the server that starts it */, HOLD_FDS_END };
+
 /* Requests on the holder's socket, one byte each. */
 #define HOLD_TAKE 'T' /* answered by the memory's fd; the connection then is the life line of the server */
 #define HOLD_PEEK 'P' /* answered by the memory's fd */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/byteorder.h"
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "layout/header.h"
 #include "ploop/disk.h"
@@ -202,6 +203,34 @@ Test(ploop_survive, a_failed_start_of_the_holder_is_told)
 	cr_expect(ne(ptr, (void *)strstr(pl_error(), "/nonexistent/holder"), NULL), "%s", pl_error());
 	cr_expect(not(holder_is_there()));
 	pl_loop_free(loop);
+}
+
+/* A holder that ends who starts it, before it begins. */
+static void write_deadly_holder(char *path, size_t n)
+{
+	snprintf(path, n, "%s.holder", top_path);
+	FILE *script = fopen(path, "w");
+	cr_assert(ne(ptr, script, NULL));
+	fprintf(script, "#!/bin/sh\nkill -KILL $PPID\nexec '%s' \"$@\"\n", holder);
+	fclose(script);
+	cr_assert(eq(int, chmod(path, 0700), 0));
+}
+
+Test(ploop_survive, a_holder_waits_for_nobody_when_its_server_died_at_once)
+{
+	char script[sizeof(holder)];
+	write_deadly_holder(script, sizeof(script));
+	snprintf(holder, sizeof(holder), "%s", script);
+	pid_t server = fork();
+	if (server == 0) {
+		struct pl_disk *d;
+		_exit(open_disk(0, &d) < 0);
+	}
+	cr_expect(eq(int, child_wait(server), -1), "it was not killed");
+	for (int i = 0; i < 1000 && holder_is_there(); i++)
+		usleep(10000);
+	cr_expect(not(holder_is_there()));
+	unlink(script);
 }
 
 /* ---- tables that cannot be true */
