@@ -48,7 +48,7 @@ run_test()
 	mkdir "$dir"
 	{ (
 		sanitizer_environment "$dir"
-		export PLOOP_TEST=$name BUILD=$BUILD_ROOT/$flavor TMPDIR=$dir FLAVOR=$flavor
+		export PLOOP_TEST=$PLOOP_TEST_RUN/$name BUILD=$BUILD_ROOT/$flavor TMPDIR=$dir FLAVOR=$flavor
 		export PATH=$BUILD:/usr/sbin:/usr/bin:/sbin:/bin:$PATH LD_LIBRARY_PATH=$BUILD
 		# shellcheck disable=SC2086 # a command line
 		exec setsid -w timeout -k 10 "$limit" $command

@@ -48,8 +48,8 @@ settle()
 left_by()
 {
 	local pid found=1
-	if ! settle "PLOOP_TEST=$1"; then
-		for pid in $(leftover_pids "PLOOP_TEST=$1"); do
+	if ! settle "PLOOP_TEST=$PLOOP_TEST_RUN/$1"; then
+		for pid in $(leftover_pids "PLOOP_TEST=$PLOOP_TEST_RUN/$1"); do
 			echo "left a process: $pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
 			kill -KILL "$pid" 2>/dev/null
 			found=0
