@@ -493,8 +493,8 @@ PL_API void pl_disk_merge(struct pl_disk *disk, uint32_t child, enum pl_merge_in
  * done. -EINVAL it is no copy · -EBUSY somebody writes it, or another change is under way · -EAGAIN as for a switch. */
 PL_API void pl_disk_replace(struct pl_disk *disk, uint32_t place, const struct pl_image_ref *ref,
 			    struct pl_change *change);
-/* Fill what is partial, so that the top is a plain image but for its marker when @change is done; new partial
- * clusters wait for that. Requests go on. */
+/* Fill what is partial, so that the top is a plain image but for its marker when @change is done. Requests go on; they
+ * make nothing partial while it is filled, but those that were under way may, and those of the moment after. */
 PL_API void pl_disk_finish(struct pl_disk *disk, struct pl_change *change);
 /* Ask the running change to end early: its done() gets -ECANCELED, or what it had reached. */
 PL_API void pl_disk_change_cancel(struct pl_disk *disk);

@@ -293,6 +293,23 @@ Test(ploop_partial, an_unfinished_image_without_the_one_below_is_refused)
 	finish_rig(r);
 }
 
+/* A write of a unit needs nothing of the image below, if it may leave the rest to be filled. */
+Test(ploop_partial, nothing_becomes_partial_while_the_disk_is_finished)
+{
+	struct rig *r = open_full(1);
+	write_at(r, 0, UNIT);
+	r->chain.at[0].m->stuck = true;
+	rig_finish(r);
+	cr_assert(rig_submit(r, PL_WRITE, 0, 6 * CLUSTER, UNIT, false), "%s", r->why);
+	for (int i = 0; i < 100; i++)
+		cr_assert(rig_turn(r), "%s", r->why);
+	cr_expect(eq(u32, r->busy, 1), "it waits for the copy of its cluster");
+	r->chain.at[0].m->stuck = false;
+	cr_assert(rig_drain(r) && rig_wait(r), "%s", r->why);
+	cr_expect(zero(u32, partial(r)));
+	finish_rig(r);
+}
+
 Test(ploop_partial, finishing_leaves_a_plain_image_while_requests_go_on)
 {
 	for (uint64_t seed = 1; seed < 20; seed++) {
