@@ -1,5 +1,7 @@
 #include "tests/support/crash_run.h"
 
+#include "ploop/bat_file.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +19,7 @@ static void break_rules(struct rig *r, const struct crash_plan *plan)
 /* Until the power fails, or to the end and through a clean close. */
 static bool live(struct rig *r, const struct crash_plan *plan, uint64_t fails_at_op)
 {
+	r->fails_in = plan->fails_in;
 	rig_start_journal(r, fails_at_op);
 	break_rules(r, plan);
 	r->no_partials = plan->no_partials;
@@ -135,6 +138,11 @@ void crash_walk(struct pl_loop *loop, uint64_t seed, struct crash_plan plan, uin
 	if (plan.partials) {
 		shape.full_base = true;
 		shape.depth = MAX(shape.depth, 2);
+	}
+	if (plan.gap) {
+		shape.gap = BAT_PAGE_BYTES / LAY_BAT_SLOT_BYTES;
+		shape.raw_base = false;
+		shape.clusters = MIN(shape.clusters, 16);
 	}
 	rig_describe(&shape, text, sizeof(text));
 	struct rig *disk = rig_new(loop, &shape, seed);

@@ -12,6 +12,8 @@ struct crash_plan {
 	uint32_t changes_percent; /* how often the chain changes: rig_random_change() */
 	bool merges;
 	bool no_partials;
+	enum rig_phase fails_in; /* then @fails_at_op counts what is done in that */
+	bool gap; /* half of the disk lies on another page of the BAT */
 	bool partials; /* small writes over a full base; they are filled, finished and left in between */
 	/* broken on purpose, for the test of the tests */
 	bool sync_lies;	/* of the top */

@@ -157,7 +157,7 @@ bool medium_spend_power(struct medium *m)
 	struct power *p = m->power;
 	if (!p)
 		return true;
-	p->ops++;
+	p->ops += !p->idle;
 	if (p->fails_at_op && p->ops >= p->fails_at_op)
 		p->failed = true;
 	return !p->failed;

@@ -35,6 +35,7 @@ struct mem_file {
 struct power { /* one supply for all media of a machine; the caller's */
 	uint64_t ops;         /* changes and syncs submitted so far */
 	uint64_t fails_at_op; /* it fails when this one is submitted; 0: never */
+	bool idle;            /* what is submitted now does not count */
 	bool failed;
 };
 

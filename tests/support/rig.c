@@ -24,6 +24,28 @@ bool rig_wrong(struct rig *r, const char *fmt, ...)
 	return false;
 }
 
+/* ---- the gap */
+
+static uint64_t gap_sectors(const struct rig *r)
+{
+	return (uint64_t)r->shape.gap * RIG_CLUSTER_SECTORS;
+}
+
+uint64_t rig_disk_sectors(const struct rig *r)
+{
+	return r->sectors + gap_sectors(r);
+}
+
+uint64_t rig_place(const struct rig *r, uint64_t first, uint64_t *count)
+{
+	uint64_t gap_at = (uint64_t)(r->shape.clusters / 2) * RIG_CLUSTER_SECTORS;
+	if (first >= gap_at)
+		return first + gap_sectors(r);
+	if (r->shape.gap > 0)
+		*count = MIN(*count, gap_at - first);
+	return first;
+}
+
 /* ---- requests */
 
 static void slot_done(struct pl_req *req)
@@ -71,8 +93,16 @@ static void forget_units(struct rig *r)
 	}
 }
 
+static bool is_in_phase(const struct rig *r)
+{
+	if (r->fails_in == RIG_ANYTIME || !r->disk)
+		return true;
+	return r->fails_in == RIG_SEALING ? r->disk->seal != NULL : r->disk->merge != NULL;
+}
+
 bool rig_turn(struct rig *r)
 {
+	r->power.idle = !is_in_phase(r);
 	if (pl_loop_step(r->loop, false) < 0)
 		return rig_wrong(r, "loop: %s", pl_error());
 	if (r->reuses_early && r->disk)
@@ -138,6 +168,7 @@ bool rig_submit(struct rig *r, enum pl_op op, uint32_t flags, uint64_t first, ui
 		return false;
 	struct rig_slot *slot = free_slot(r);
 	bool has_data = op == PL_READ || op == PL_WRITE;
+	uint64_t place = rig_place(r, first, &count);
 	/* Addresses of all kinds: of a page, of a sector, of nothing. */
 	static const uint32_t shifts[] = {0, 0, 512, 8};
 	uint8_t *buf = slot->memory + shifts[prng_below(&r->random, ARRAY_LEN(shifts))];
@@ -153,7 +184,7 @@ bool rig_submit(struct rig *r, enum pl_op op, uint32_t flags, uint64_t first, ui
 		.op = (uint8_t)op,
 		.flags = (uint8_t)flags,
 		.buf_index = PL_IO_NO_BUFFER,
-		.offset_bytes = first * SECTOR_BYTES,
+		.offset_bytes = place * SECTOR_BYTES,
 		.length_bytes = count * SECTOR_BYTES,
 		.buf = has_data ? buf : NULL,
 	};
@@ -261,9 +292,10 @@ bool rig_run(struct rig *r, uint32_t ops)
 static bool read_all(struct rig *r, bool (*look)(struct rig *, const void *, uint64_t, uint64_t))
 {
 	void *buf = r->slots[0].memory;
-	for (uint64_t at = 0; at < r->sectors; at += RIG_MAX_SECTORS) {
-		uint64_t n = MIN(RIG_MAX_SECTORS, r->sectors - at);
-		if (pl_read(r->disk, buf, n * SECTOR_BYTES, at * SECTOR_BYTES) < 0)
+	for (uint64_t at = 0, n; at < r->sectors; at += n) {
+		n = MIN(RIG_MAX_SECTORS, r->sectors - at);
+		uint64_t place = rig_place(r, at, &n);
+		if (pl_read(r->disk, buf, n * SECTOR_BYTES, place * SECTOR_BYTES) < 0)
 			return rig_wrong(r, "%s", pl_error());
 		if (!look(r, buf, at, n))
 			return rig_wrong(r, "%s", r->model->why);
@@ -319,9 +351,9 @@ struct rig_shape rig_random_shape(struct prng *p)
 
 void rig_describe(const struct rig_shape *s, char *out, size_t n)
 {
-	snprintf(out, n, "v%u clusters=%u depth=%u%s%s align=%u%s%s%s%s", s->version, s->clusters, s->depth,
-		 s->raw_base ? " raw-base" : "", s->full_base ? " full-base" : "",
-		 s->io_align, s->no_punch ? " no-punch" : "",
+	snprintf(out, n, "v%u clusters=%u gap=%u depth=%u%s%s align=%u%s%s%s%s", s->version, s->clusters, s->gap,
+		 s->depth, s->raw_base ? " raw-base" : "", s->full_base ? " full-base" : "", s->io_align,
+		 s->no_punch ? " no-punch" : "",
 		 s->no_zero_range ? " no-zero-range" : "", s->no_allocate ? " no-allocate" : "",
 		 s->preallocated ? " preallocated" : "");
 }

@@ -27,6 +27,7 @@ struct rig_shape {
 	bool full_base; /* no cluster of it is a hole, so that a first write above is one over data */
 	uint32_t io_align, mem_align; /* 0: 1 */
 	bool no_punch, no_zero_range, no_allocate;
+	uint32_t gap; /* the second half of the clusters lies so many behind the first, on another page of the BAT */
 	bool preallocated; /* discard keeps the space */
 	const char *dir;   /* NULL: in memory; else image files in this folder */
 };
@@ -58,13 +59,15 @@ struct rig_change {
 	uint32_t done; /* changes that succeeded */
 };
 
+enum rig_phase { RIG_ANYTIME, RIG_SEALING, RIG_MERGING };
+
 struct rig {
 	struct rig_shape shape;
 	struct pl_loop *loop;
 	struct prng random; /* of the operations */
 	struct prng order;  /* of the store */
 	bool reorder;
-	uint64_t sectors;
+	uint64_t sectors; /* without the gap: what requests and the model count */
 	/* @chain reads right at any time. @other (depth 0: none) too: with the pushed top, before the switch is asked
 	 * for; with both images, after their merge is done. The descriptor may name either. */
 	struct rig_chain chain, other;
@@ -88,6 +91,7 @@ struct rig {
 	uint64_t refused; /* requests that ended with an error */
 	bool errors_expected;
 	bool no_partials;     /* rig_open() wants none */
+	enum rig_phase fails_in; /* the power does only then, and counts what is done meanwhile */
 	bool reuses_early; /* breaks D4 on purpose */
 	bool forgets_order; /* breaks D3 on purpose: entries are written beside any data */
 	bool forgets_units;   /* breaks D1 on purpose: the journal is not told which units became valid */
@@ -154,6 +158,13 @@ bool rig_random_change(struct rig *r);
 void rig_let_time_pass(struct rig *r);
 /* The journal begins anew, time passes, what is partial is finished, or the disk is left and opened again. */
 bool rig_random_rest(struct rig *r);
+
+/* ---- a disk with a gap */
+
+/* Of the disk's own count. */
+uint64_t rig_disk_sectors(const struct rig *r);
+/* Where @first of the rig's count is on the disk, and how many of @count lie in a row there. */
+uint64_t rig_place(const struct rig *r, uint64_t first, uint64_t *count);
 
 /* ---- power */
 

@@ -65,7 +65,7 @@ static int open_chain(struct rig *r, const struct rig_chain *c, uint32_t flags,
 		.images = refs,
 		.count = c->depth,
 		.cluster_sectors = RIG_CLUSTER_SECTORS,
-		.size_sectors = r->sectors,
+		.size_sectors = rig_disk_sectors(r),
 		.preallocated = r->shape.preallocated,
 	};
 	struct pl_open_options options = {.size = sizeof(options), .flags = flags};
@@ -123,6 +123,7 @@ static bool check_image(struct rig *r, uint32_t place)
 	struct lay_header h;
 	struct lay_fault fault = {0};
 	uint32_t files[4096];
+	uint8_t slots[sizeof(files)];
 	uint64_t used[1024] = {0};
 	if (lay_header_decode(m->now.bytes, &h) != LAY_OK || h.in_use != LAY_CLOSED_V20)
 		return rig_wrong(r, "closed, but the marker of image %u is %x", place, h.in_use);
@@ -133,8 +134,8 @@ static bool check_image(struct rig *r, uint32_t place)
 		.guest_clusters = lay_guest_clusters(&h),
 	};
 	invariant(scan.guest_clusters <= ARRAY_LEN(files) && scan.file_clusters <= ARRAY_LEN(used) * 64);
-	enum lay_finding_id id =
-		lay_bat_decode(&scan, 0, m->now.bytes + LAY_HEADER_BYTES, scan.guest_clusters, files, &fault);
+	medium_read(m, slots, sizeof(slots), LAY_HEADER_BYTES);
+	enum lay_finding_id id = lay_bat_decode(&scan, 0, slots, scan.guest_clusters, files, &fault);
 	if (id != LAY_OK)
 		return rig_wrong(r, "closed, but BAT entry %llu of image %u is wrong", (unsigned long long)fault.index,
 				 place);
@@ -187,7 +188,7 @@ struct medium *rig_blank_medium(struct rig *r)
 	uint8_t bytes[LAY_HEADER_BYTES];
 	struct lay_header h;
 	struct medium *m = adopt(r, medium_new());
-	invariant(lay_header_compute(r->sectors, RIG_CLUSTER_SECTORS, r->shape.version, &h) == LAY_OK);
+	invariant(lay_header_compute(rig_disk_sectors(r), RIG_CLUSTER_SECTORS, r->shape.version, &h) == LAY_OK);
 	lay_header_encode(&h, bytes);
 	medium_write(m, bytes, sizeof(bytes), 0);
 	m->data_from = (uint64_t)h.first_block_sectors * SECTOR_BYTES;
@@ -201,7 +202,7 @@ static void make_file(struct rig *r, uint32_t number, bool raw)
 	image_path(r, number, path);
 	struct pl_create_options o = {
 		.size = sizeof(o),
-		.size_sectors = r->sectors,
+		.size_sectors = rig_disk_sectors(r),
 		.cluster_sectors = RIG_CLUSTER_SECTORS,
 		.version = r->shape.version,
 		.mode = raw ? PL_MODE_RAW : PL_MODE_EXPANDED,
@@ -218,7 +219,7 @@ static struct rig_member make_image(struct rig *r, bool raw)
 		make_file(r, made.number, raw);
 	} else if (raw) {
 		made.m = adopt(r, medium_new());
-		made.m->now.size_bytes = r->sectors * SECTOR_BYTES;
+		made.m->now.size_bytes = rig_disk_sectors(r) * SECTOR_BYTES;
 	} else {
 		made.m = rig_blank_medium(r);
 	}
@@ -254,8 +255,11 @@ static struct rig *bare(struct pl_loop *loop, const struct rig_shape *shape, uin
 static bool fill_base(struct rig *r)
 {
 	bool ok = true;
-	for (uint64_t at = 0; ok && r->chain.depth == 1 && r->shape.full_base && at < r->sectors; at += RIG_MAX_SECTORS)
-		ok = rig_submit(r, PL_WRITE, 0, at, MIN(RIG_MAX_SECTORS, r->sectors - at), false);
+	for (uint64_t at = 0, n; ok && r->chain.depth == 1 && r->shape.full_base && at < r->sectors; at += n) {
+		n = MIN(RIG_MAX_SECTORS, r->sectors - at);
+		rig_place(r, at, &n);
+		ok = rig_submit(r, PL_WRITE, 0, at, n, false);
+	}
 	return ok;
 }
 
@@ -307,7 +311,7 @@ void rig_free(struct rig *r)
 
 void rig_start_journal(struct rig *r, uint64_t fails_at_op)
 {
-	r->power = (struct power){.fails_at_op = fails_at_op};
+	r->power = (struct power){.fails_at_op = fails_at_op, .idle = r->fails_in != RIG_ANYTIME};
 	r->journaled = true;
 	for (uint32_t i = 0; i < r->chain.depth; i++)
 		medium_start_journal(r->chain.at[i].m, &r->power);
