@@ -55,5 +55,7 @@ int bundle_store(int folder_fd, const char *path, struct lay_desc *desc, enum bu
 /* Put a file of a few lines in place as D6 says, by way of @name.tmp; @name is short. @folder is open for reading.
  * @must_be_new: it is not replaced, for callers who have the folder's lock; -EEXIST. 0 or -errno without a sentence. */
 int folder_put_file(int folder, const char *name, const char *text, size_t n, bool must_be_new);
+/* Remove what a crash left of one that put @name; the caller has the lock that those hold who do. */
+void folder_drop_temp(int folder, const char *name);
 
 #endif

@@ -1,7 +1,8 @@
 /* Putting a small file in place as a whole (D6): the descriptor, and what lies beside it.
  *
  *   step                          on disk                     a crash here leaves       repair
- *   write NAME.tmp, fsync         old, part of the new        old and a stale .tmp      the next store removes it
+ *   write NAME.tmp, fsync         old, part of the new        old and a stale .tmp      the next store or sweep of the
+ *                                                                                       folder removes it
  *   rename NAME.tmp to NAME       old or new, whole           old or new                -
  *   fsync the folder              new, durable                new                       -
  *
@@ -20,6 +21,7 @@
 
 #define RESERVE_BYTES	    (64 << 10) /* a few small files, and blocks of their folder */
 #define RESERVE_LEAST_BYTES 4096
+#define TEMP_NAME_BYTES	    64
 
 static int write_all(int fd, const char *text, size_t n)
 {
@@ -81,10 +83,22 @@ static int rename_new(int folder, const char *temp, const char *name)
 	return renameat(folder, temp, folder, name) ? -errno : 0;
 }
 
+static void temp_name(const char *name, char temp[TEMP_NAME_BYTES])
+{
+	snprintf(temp, TEMP_NAME_BYTES, "%s.tmp", name);
+}
+
+void folder_drop_temp(int folder, const char *name)
+{
+	char temp[TEMP_NAME_BYTES];
+	temp_name(name, temp);
+	unlinkat(folder, temp, 0);
+}
+
 int folder_put_file(int folder, const char *name, const char *text, size_t n, bool must_be_new)
 {
-	char temp[64];
-	snprintf(temp, sizeof(temp), "%s.tmp", name);
+	char temp[TEMP_NAME_BYTES];
+	temp_name(name, temp);
 	bool keeps = strcmp(name, LAY_DESC_NAME) == 0; /* one for all: the others shall not use it up */
 	int r = write_temp(folder, temp, text, n, keeps);
 	if (r == -ENOSPC || r == -EDQUOT) {

@@ -146,6 +146,8 @@ int unlink_list_sweep(struct pl_bundle *b, int lock_fd, struct unlink_report *re
 	int r = bundle_reload(b); /* what is named is decided by what is on disk */
 	if (r)
 		return r;
+	folder_drop_temp(lock_fd, LAY_DESC_NAME);
+	folder_drop_temp(lock_fd, UNLINK_LIST_NAME);
 	r = read_list(b, &text);
 	if (r)
 		return r == -ENOENT ? pl_error_clear(), 0 : r;

@@ -4,7 +4,8 @@
  *
  * A file is listed, durably, before it is created without being named yet, and before the descriptor stops naming it.
  * Whoever has the bundle's lock next looks at each name: what the descriptor names stays, the rest is removed, then the
- * list. So an operation that died anywhere leaves no file behind, and its ordinary end is the same sweep.
+ * list. So an operation that died anywhere leaves no file behind, and its ordinary end is the same sweep, which also
+ * removes what was on its way to become the list or the descriptor.
  *
  * The list lies in a folder that others may have written (D9): only a regular file of the folder itself goes, and only
  * one that is called like an image of the bundle: as one of the descriptor's, or that with ".{GUID}" behind. */

@@ -57,6 +57,18 @@ Test(snapshot_unlink_list, what_nothing_names_goes)
 	stop();
 }
 
+Test(snapshot_unlink_list, D6_what_a_crash_left_half_written_goes)
+{
+	start();
+	put("d/" LAY_DESC_NAME ".tmp", "<?xml");
+	put(LIST ".tmp", DELTA);
+	autofree char *text = swept();
+	cr_expect(zero(ptr, text));
+	cr_expect(not(exists("d/" LAY_DESC_NAME ".tmp")));
+	cr_expect(not(exists(LIST ".tmp")));
+	stop();
+}
+
 Test(snapshot_unlink_list, D9_hostile_list_removes_nothing_else)
 {
 	start();
