@@ -128,6 +128,12 @@ static int tell_fd(const struct keeper *k, enum keeper_word word, const char *na
 	return tell(k, &m, fd);
 }
 
+/* A keeper that is dead shows at the line, and the next one gets all that is kept. */
+static int unless_dead(int r)
+{
+	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
+}
+
 int keeper_give(const struct keeper *k, const char *name, int fd)
 {
 	return tell_fd(k, KEEPER_GIVE, name, fd);
@@ -140,7 +146,7 @@ int keeper_keep(struct keeper *k, const char *name, int fd)
 		return pl_fail(-errno, "keep %s: %s", name, strerror(errno));
 	if (!kept_put(&k->kept, name, copy, false))
 		return pl_fail(-EMFILE, "more than %u descriptors to keep", KEEPER_FDS_MAX);
-	return k->line < 0 ? 0 : tell_fd(k, KEEPER_KEEP, name, copy);
+	return k->line < 0 ? 0 : unless_dead(tell_fd(k, KEEPER_KEEP, name, copy));
 }
 
 void keeper_why(struct keeper *k, const char *text)
@@ -236,7 +242,15 @@ static int keep_command_socket(struct keeper *k, const char *path)
 static int tell_ready(const struct keeper *k)
 {
 	struct keeper_message m = {.word = KEEPER_READY, .mortal = k->options.mortal};
-	return tell(k, &m, -1);
+	return unless_dead(tell(k, &m, -1));
+}
+
+/* Whoever asks there would wait for ever. */
+static void stop_listening(struct keeper *k)
+{
+	int fd = kept_take(&k->kept, KEEPER_FD_COMMAND);
+	if (fd >= 0)
+		close(fd);
 }
 
 /* ------------------------------------------------------------------ watching it */
@@ -264,6 +278,7 @@ static void restart(struct keeper *k)
 	if (r == 0)
 		r = tell_ready(k);
 	if (r < 0) {
+		stop_listening(k);
 		pl_log(PL_LOG_ERROR, "keeper", "the keeper died, nobody would start us again: %s", pl_error());
 		return;
 	}
@@ -299,10 +314,11 @@ int keeper_start(struct keeper *k, struct pl_loop *loop, const struct keeper_opt
 		r = start_program(k);
 	if (r == 0)
 		r = tell_ready(k);
-	if (r < 0)
-		return r;
-	watch(k);
-	return 0;
+	if (r == 0)
+		watch(k);
+	else
+		stop_listening(k);
+	return r;
 }
 
 void keeper_stop(struct keeper *k)

@@ -406,6 +406,7 @@ int main(int argc, char **argv)
 	if (!args.options.socket && !args.options.tcp && !args.options.fuse_mount_point && !args.options.nbd_device &&
 	    s.inherited == 0 && !successor) {
 		fprintf(stderr, "ploop-server: nowhere to serve: give --socket, --tcp, --fuse or --nbd-device\n");
+		server_keep_fini(&s.keep, false);
 		return EXIT_MISUSE;
 	}
 	if (args.options.fuse_mount_point || args.options.nbd_device)

@@ -44,8 +44,9 @@ static void on_leave(void *arg)
 	_exit(0);
 }
 
-/* The words are "PROGRAM [die | stubborn | mortal | joined | alone]"; the last two come with a connection to the kernel
- * or without, or not at all. @notes: kept from the first on. */
+/* The words are "PROGRAM [die | stubborn | mortal | joined | alone | orphan]". Those joined and alone come with
+ * a connection to the kernel or without, or not at all; the keeper of an orphan dies when it comes. @notes: kept from
+ * the first on. */
 static void play(struct part *p, const char *how, int notes)
 {
 	char *words[] = {program, (char *)how, NULL};
@@ -76,6 +77,14 @@ static void names(void)
 	snprintf(holder_of_fds, sizeof(holder_of_fds), "%s/ploop-keeper", build ? build : "build/release");
 }
 
+static void end_parent(void)
+{
+	pid_t parent = getppid();
+	kill(parent, SIGKILL);
+	while (getppid() == parent)
+		usleep(1000);
+}
+
 /* A successor never comes to the test framework. */
 __attribute__((constructor)) static void play_server(int argc, char **argv)
 {
@@ -93,6 +102,8 @@ __attribute__((constructor)) static void play_server(int argc, char **argv)
 		_exit(1);
 	if (strcmp(argv[1], "joined") == 0 && keeper_fd(p.keeper, KEEPER_FD_KERNEL) < 0)
 		_exit(1);
+	if (strcmp(argv[1], "orphan") == 0)
+		end_parent();
 	play(&p, argv[1], keeper_fd(p.keeper, "notes"));
 }
 
@@ -276,6 +287,15 @@ Test(keeper, a_killed_keeper_is_replaced_and_the_new_one_has_all)
 	await_phase(KEEPER_RUNS);
 	kill(first, SIGKILL);
 	cr_assert(ne(int, next_server(), first));
+	end();
+}
+
+Test(keeper, a_server_whose_keeper_died_while_it_came_starts_another)
+{
+	pid_t first = start("orphan");
+	kill(first, SIGKILL);
+	cr_assert(ne(int, next_server(), first));
+	await_phase(KEEPER_RUNS);
 	end();
 }
 
