@@ -12,6 +12,8 @@
  */
 #include "kmod-free/keeper_program.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -25,7 +27,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CLIENTS_MAX 8
@@ -60,13 +61,6 @@ struct watch {
 	size_t client_count;
 	bool over;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
 
 /* ------------------------------------------------------------------ who asks */
 
@@ -140,12 +134,12 @@ static void start_anew(struct watch *w)
 {
 	w->deaths = 0;
 	w->phase = KEEPER_STARTS;
-	w->start_ns = now_ns();
+	w->start_ns = clock_now_ns();
 }
 
 static void plan_restart(struct watch *w)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 	bool lived = w->ready_ns && now - w->ready_ns >= KEEPER_LIFE_NS;
 	w->deaths = lived ? 1 : w->deaths + 1;
 	if (w->deaths >= KEEPER_DEATHS_MAX) {
@@ -212,7 +206,7 @@ static void server_ready(struct watch *w, bool mortal)
 {
 	w->phase = KEEPER_RUNS;
 	w->mortal = mortal;
-	w->ready_ns = now_ns();
+	w->ready_ns = clock_now_ns();
 	w->gap_ns = w->ready_ns - w->left_ns;
 	answer_waiting(w, KEEPER_UPGRADE, 0, "");
 }
@@ -300,7 +294,7 @@ static void upgrade(struct watch *w, struct client *c)
 		w->phase = KEEPER_LEAVES;
 	}
 	w->why[0] = '\0';
-	w->left_ns = now_ns();
+	w->left_ns = clock_now_ns();
 	c->waits_for = KEEPER_UPGRADE;
 }
 
@@ -367,7 +361,7 @@ static void read_client(struct watch *w, size_t i)
 
 static int pause_ms(const struct watch *w)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_now_ns();
 	if (!w->start_ns)
 		return -1;
 	return w->start_ns <= now ? 0 : (int)((w->start_ns - now + NS_PER_MS - 1) / NS_PER_MS);
@@ -396,7 +390,7 @@ static void turn(struct watch *w)
 			read_client(w, i);
 	if (at[LISTENER].revents)
 		accept_client(w, at[LISTENER].fd);
-	if (w->start_ns && w->start_ns <= now_ns() && !w->over)
+	if (w->start_ns && w->start_ns <= clock_now_ns() && !w->over)
 		start_server(w);
 }
 
@@ -449,7 +443,7 @@ static void go_on(struct watch *w)
 		w->mortal = mortal;
 	unsetenv(PASSED_ENV);
 	w->phase = KEEPER_RUNS;
-	w->ready_ns = now_ns();
+	w->ready_ns = clock_now_ns();
 	w->clients[w->client_count++].fd = kept_take(&w->kept, PASSED_ASKER);
 	for (uint8_t i = 0; i < CLIENTS_MAX; i++) {
 		snprintf(name, sizeof(name), PASSED_CLIENT, i);

@@ -1,6 +1,7 @@
 #include "kmod-free/keeper_rejoin.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/wait.h"
 #include "kmod-free/keeper.h"
 
@@ -11,13 +12,6 @@
 
 #define MESSAGE_BYTES 2048
 #define REJOIN_NS     (1 * NS_PER_S)
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
 
 static int say(int netlink, const void *message, size_t bytes)
 {
@@ -43,9 +37,9 @@ int keeper_rejoin(int message)
 	autofd int kernels = dup3(ends[0], KEEPER_REJOIN_FD, O_CLOEXEC);
 	autofd int ours = ends[1];
 	close(ends[0]);
-	struct wait wait = WAIT_UNTIL(now_ns() + REJOIN_NS);
+	struct wait wait = WAIT_UNTIL(clock_now_ns() + REJOIN_NS);
 	int r = kernels < 0 ? -errno : say(netlink, text, (size_t)bytes);
-	while (r == -ENOSPC && wait_a_moment(&wait, now_ns()))
+	while (r == -ENOSPC && wait_a_moment(&wait, clock_now_ns()))
 		r = say(netlink, text, (size_t)bytes);
 	return r == 0 ? fd_steal(&ours) : -1;
 }

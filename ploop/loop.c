@@ -2,15 +2,13 @@
 #include "ploop/loop.h"
 
 #include <errno.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/invariant.h"
 
 uint64_t pl_now_ns(void)
 {
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+	return clock_now_ns();
 }
 
 void loop_init(struct pl_loop *loop, const struct loop_ops *ops, enum pl_backend backend)
