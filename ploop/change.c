@@ -36,6 +36,17 @@ int change_begin(struct pl_disk *d, struct pl_change *change)
 	return -EBUSY;
 }
 
+int change_judge_images(const struct pl_disk *d)
+{
+	if (d->readonly)
+		return pl_fail(-EROFS, "%s: the disk is open for reading only", d->top->path);
+	if (d->failed)
+		return pl_fail(-EIO, "%s: a sync failed, the chain changes no more", d->top->path);
+	if (d->pushed)
+		return pl_fail(-EBUSY, "%s: a new top is about to be switched to", d->top->path);
+	return 0;
+}
+
 void change_done(struct pl_disk *d, int res)
 {
 	end(d, d->change, res);

@@ -69,12 +69,9 @@ void merge_close_written(struct image *img, struct store *written)
 
 static int begin(struct pl_disk *d, uint32_t child, enum pl_merge_into into)
 {
-	if (d->readonly)
-		return pl_fail(-EROFS, "%s: the disk is open for reading only", d->top->path);
-	if (d->failed)
-		return pl_fail(-EIO, "%s: a sync failed, the chain changes no more", d->top->path);
-	if (d->pushed)
-		return pl_fail(-EBUSY, "%s: a new top is about to be switched to", d->top->path);
+	int r = change_judge_images(d);
+	if (r < 0)
+		return r;
 	if (child == 0 || child >= d->depth)
 		return pl_fail(-EINVAL, "%s: image %u of a chain of %u has no parent to merge with", d->top->path,
 			       child, d->depth);
@@ -86,7 +83,6 @@ static int begin(struct pl_disk *d, uint32_t child, enum pl_merge_into into)
 	m->parent = chain_at(d, child - 1);
 	m->guest.requests = d->guest_requests;
 	d->merge = m;
-	int r;
 	if (into == PL_INTO_CHILD && m->parent->format == PL_FORMAT_RAW)
 		r = pl_fail(-EINVAL, "%s is raw: it can only be merged into", m->parent->path);
 	else if (m->child != d->top)

@@ -113,12 +113,9 @@ static void alone(struct quiesce *q, int res)
 
 static int judge_place(const struct pl_disk *d, uint32_t place)
 {
-	if (d->readonly)
-		return pl_fail(-EROFS, "%s: the disk is open for reading only", d->top->path);
-	if (d->failed)
-		return pl_fail(-EIO, "%s: a sync failed, the chain changes no more", d->top->path);
-	if (d->pushed)
-		return pl_fail(-EBUSY, "%s: a new top is about to be switched to", d->top->path);
+	int r = change_judge_images(d);
+	if (r < 0)
+		return r;
 	if (place + 1 >= d->depth)
 		return pl_fail(-EINVAL, "%s: image %u of a chain of %u is not below the top", d->top->path, place,
 			       d->depth);
